@@ -1,0 +1,5 @@
+"""`python -m longconv_audio.cli` is `longconv`."""
+
+from . import main
+
+main()

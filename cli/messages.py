@@ -1,0 +1,93 @@
+"""What people read, on standard error, and what programs read, on standard output."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+
+# Seconds between two drawings of the progress line, and from the start to the first.
+_REDRAW, _FIRST = 0.1, 0.5
+
+
+def complain(text: str) -> None:
+    """A failure, as one line."""
+    _stderr(f"longconv: {' '.join(text.split())}")
+
+
+def warn(text: str) -> None:
+    """A warning, as one line."""
+    _stderr(f"longconv: warning: {' '.join(text.split())}")
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    _stderr(text)
+
+
+def print_json(values: dict) -> None:
+    """One JSON object on standard output; what is not finite becomes null."""
+    print(json.dumps(values, default=str, allow_nan=False, indent=2))
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+class Progress:
+    """A line that shows how far the work is, on a terminal.
+
+    Args:
+        total: frames of the whole, None where not known.
+        samplerate: hertz.
+        mode: "auto" (where standard error is a terminal), "on" or "off".
+    """
+
+    def __init__(self, total: int | None, samplerate: int, mode: str):
+        self._total, self._rate = total, samplerate
+        self._shown = mode == "on" or (mode == "auto" and sys.stderr.isatty())
+        self._began = time.monotonic()
+        self._next = self._began + (0 if mode == "on" else _FIRST)
+        self._drawn = False
+
+    def __call__(self, frames: int) -> None:
+        now = time.monotonic()
+        if not self._shown or now < self._next:
+            return
+        self._next = now + _REDRAW
+        elapsed = max(now - self._began, 1e-9)
+        speed = frames / self._rate / elapsed
+        text = f"{clock(frames / self._rate)}, {speed:.0f} x real time"
+        if self._total:
+            left = elapsed * (self._total - frames) / max(frames, 1)
+            text = f"{100 * frames / self._total:3.0f} %  {text}, {clock(left)} left"
+        sys.stderr.write(f"\r{text:<70}")
+        sys.stderr.flush()
+        self._drawn = True
+
+    def close(self) -> None:
+        """Wipes the line away."""
+        if self._drawn:
+            sys.stderr.write(f"\r{'':<70}\r")
+            sys.stderr.flush()
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss or m:ss.
+
+    >>> clock(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _stderr(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody listens

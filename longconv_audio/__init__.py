@@ -1,0 +1,33 @@
+"""Long convolution for audio and time series.
+
+The public names load on first use: importing the package imports neither torch nor scipy.
+"""
+
+import importlib
+
+_HOME = {
+    "fftconvolve": "functional",
+    "oaconvolve": "functional",
+    "fftfilt": "functional",
+    "convolve_matrix": "functional",
+    "Convolver": "streaming",
+    "AudioReader": "audio_io",
+    "AudioWriter": "audio_io",
+    "RawLayout": "audio_io",
+    "read_ir": "audio_io",
+    "FilterMatrix": "routing",
+    "LongconvError": "errors",
+}
+
+__all__ = sorted(_HOME)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -1,0 +1,31 @@
+"""Audio files and pipes, in and out, block by block in fixed memory."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .impulse import read_ir
+    from .reader import AudioReader, RawLayout
+    from .writer import AudioWriter, choose_subtype
+
+__all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir"]
+
+_HOMES = {
+    "AudioReader": "reader",
+    "AudioWriter": "writer",
+    "RawLayout": "reader",
+    "choose_subtype": "writer",
+    "read_ir": "impulse",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

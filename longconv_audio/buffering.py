@@ -1,0 +1,170 @@
+"""Engines behind buffers: any number of samples in, what is complete out."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from . import planning
+from .engines.low_latency import LowLatency
+from .engines.overlap_save import OverlapSave
+from .routing import FilterMatrix
+
+
+class Stream:
+    """An engine behind a buffer: takes any number of samples and answers with what is complete.
+
+    Args:
+        matrix: the filters.
+        plan: how they are partitioned.
+        dtype: float32 or float64.
+        workers: threads (offline plans).
+
+    Attributes:
+        span: samples that are answered together (1: each at once).
+        held: samples taken and not answered yet.
+    """
+
+    def __init__(self, matrix: FilterMatrix, plan: planning.StreamPlan, dtype, workers: int = 1):
+        if plan.latency == "offline":
+            self.engine = OverlapSave(matrix, plan, dtype, workers)
+        else:
+            self.engine = LowLatency(matrix, plan, dtype)
+        self._at_once = plan.latency == "zero"
+        self.span = 1 if self._at_once else self.engine.span
+        self.held = 0
+
+    def push(self, x: np.ndarray) -> np.ndarray:
+        """Takes `(inputs, n)` and returns `(outputs, m)`."""
+        if self._at_once:
+            y = np.empty((self.engine.outputs, x.shape[1]), self.engine.dtype)
+            self.engine.process(x, y)
+            return y
+        total = self.held + x.shape[1]
+        y = np.empty((self.engine.outputs, total - total % self.span), self.engine.dtype)
+        taken, answered = 0, 0
+        block = self.engine.input_block()
+        while taken < x.shape[1]:
+            n = min(self.span - self.held, x.shape[1] - taken)
+            block[:, self.held : self.held + n] = x[:, taken : taken + n]
+            self.held += n
+            taken += n
+            if self.held == self.span:
+                self.engine.run(self.span, y[:, answered : answered + self.span])
+                answered += self.span
+                self.held = 0
+        return y
+
+    def restart(self, past: np.ndarray) -> None:
+        """Starts anew behind a signal that ended with `past`, `(inputs, n)`."""
+        self.engine.prime(past)
+        self.held = 0
+
+    def finish(self, samples: int) -> np.ndarray:
+        """Ends the signal: the next `samples` of the output, the input being followed by zeros."""
+        y = np.empty((self.engine.outputs, samples), self.engine.dtype)
+        if self._at_once:
+            self.engine.process(np.zeros((self.engine.inputs, samples), self.engine.dtype), y)
+            return y
+        for start in range(0, samples, self.span):
+            n = min(self.span, samples - start)
+            self.engine.input_block()[:, self.held :] = 0
+            self.held = 0
+            self.engine.run(n, y[:, start : start + n])
+        return y
+
+
+class Crossfade:
+    """Two streams fed alike, of which the first fades over into the second, from the next sample to be taken.
+
+    To whoever feeds it, it is a stream.
+
+    Args:
+        old: a stream, or a crossfade under way.
+        new: a stream that has been fed what `old` still owes.
+        begun: what `new` has answered to that.
+        length: samples from the old one to the new one.
+    """
+
+    def __init__(self, old: Stream | Crossfade, new: Stream, begun: np.ndarray, length: int):
+        self._old, self.new, self._length = old, new, length
+        self._position = -old.held  # of the next answer, counted from the change
+        self._from_old, self._from_new = begun[:, :0], begun
+        self.held, self.done = old.held, False
+
+    @property
+    def span(self) -> int:
+        return max(self.new.span, self._old.span)
+
+    def push(self, x: np.ndarray) -> np.ndarray:
+        self.held += x.shape[1]
+        return self._mix(None if self.done else self._old.push(x), self.new.push(x))
+
+    def finish(self, samples: int) -> np.ndarray:
+        old = None if self.done else self._old.finish(samples - self._from_old.shape[1])
+        return self._mix(old, self.new.finish(samples - self._from_new.shape[1]))
+
+    def _mix(self, old: np.ndarray | None, new: np.ndarray) -> np.ndarray:
+        y = new
+        if old is not None:
+            self._from_old = np.concatenate([self._from_old, old], axis=1)
+            self._from_new = np.concatenate([self._from_new, new], axis=1)
+            n = min(self._from_old.shape[1], self._from_new.shape[1])
+            steps = np.arange(self._position + 1, self._position + n + 1)
+            weight = np.clip(steps / (self._length + 1), 0, 1).astype(new.dtype)
+            y = self._from_old[:, :n] * (1 - weight) + self._from_new[:, :n] * weight
+            self._from_old, self._from_new = self._from_old[:, n:], self._from_new[:, n:]
+            self._position += n
+            if self._position >= self._length:
+                self.done = True
+                y = np.concatenate([y, self._from_new], axis=1)
+        self.held -= y.shape[1]
+        return y
+
+
+class History:
+    """The last samples of every channel."""
+
+    def __init__(self, channels: int, capacity: int, dtype):
+        self._ring = np.zeros((channels, capacity), dtype)
+        self._end = 0  # where the next sample goes
+        self.size = 0
+
+    def push(self, x: np.ndarray) -> None:
+        capacity = self._ring.shape[1]
+        self.size = min(self.size + x.shape[1], capacity)
+        x = x[:, max(x.shape[1] - capacity, 0) :]
+        first = min(x.shape[1], capacity - self._end)
+        self._ring[:, self._end : self._end + first] = x[:, :first]
+        self._ring[:, : x.shape[1] - first] = x[:, first:]
+        self._end = (self._end + x.shape[1]) % capacity
+
+    def last(self, n: int) -> np.ndarray:
+        return self._ring[:, np.arange(self._end - n, self._end) % self._ring.shape[1]]
+
+    def grow(self, capacity: int) -> None:
+        if capacity > self._ring.shape[1]:
+            past = self.last(self.size)
+            self.__init__(len(past), capacity, past.dtype)
+            self.push(past)
+
+
+def plan_for(matrix: FilterMatrix, dtype, latency, block_size=None, workers=1, length=None) -> planning.StreamPlan:
+    """The plan for a matrix of filters."""
+    return planning.plan_stream(
+        max(matrix.taps, 1),
+        latency=latency,
+        block_size=block_size,
+        inputs=matrix.inputs,
+        outputs=matrix.outputs,
+        paths=len({id(path.taps) for path in matrix.paths}),
+        itemsize=np.dtype(dtype).itemsize,
+        workers=workers,
+        length=length,
+    )
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,170 @@
+"""Overlap-save convolution of a filter matrix on the CPU, many hops at a time, on several threads.
+
+With uniform partitions of S taps (or one of K), the spectrum of an output hop is the sum over the partitions p
+of `H[p] * X[t - p]`, X[t] being the spectrum of the N samples that end with hop t. The spectra of the last hops
+are kept, so each sample is transformed once forth and once back, whatever the filter's length.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import numpy as np
+
+from ..planning import StreamPlan
+from ..routing import FilterMatrix
+from . import pocketfft
+
+# The multiply-accumulate walks the spectra in tiles of about this many bytes, which the second-level cache holds.
+_TILE = 1 << 18
+
+
+class OverlapSave:
+    """Convolves a stream with a filter matrix, `plan.rows * plan.hop` samples of every channel at a time.
+
+    Args:
+        matrix: the filters. Paths that share an array share its spectra.
+        plan: an offline plan for them.
+        dtype: float32 or float64: samples, spectra and arithmetic.
+        workers: threads; the result does not depend on their number.
+    """
+
+    def __init__(self, matrix: FilterMatrix, plan: StreamPlan, dtype, workers: int = 1):
+        (segment,) = plan.segments
+        self.plan, self.dtype, self.workers = plan, np.dtype(dtype), workers
+        self.inputs, self.outputs = matrix.inputs, matrix.outputs
+        self.span = plan.rows * plan.hop
+        self._fft_size, self._count, self._hop = segment.fft_size, segment.count, plan.hop
+        self._overlap = segment.fft_size - plan.hop
+        spectra = {}
+        self._paths = [[] for _ in range(matrix.outputs)]
+        for path in matrix.paths:
+            key = id(path.taps)
+            if key not in spectra:
+                spectra[key] = pocketfft.partition_spectra(
+                    path.taps, segment.size, segment.count, segment.fft_size, self.dtype
+                )
+            self._paths[path.output].append((path.input, spectra[key]))
+        bins = segment.fft_size // 2 + 1
+        self._group = -(-plan.rows // workers) if min(self.inputs, self.outputs) < workers else plan.rows
+        # A ring of spectra, a whole number of calls long, so that the rows of one call lie side by side.
+        calls = 1 + -(-(segment.count - 1) // plan.rows)
+        self._ring = calls * plan.rows
+        complex_dtype = pocketfft.COMPLEX_OF[self.dtype]
+        self._samples = np.zeros((self.inputs, self._overlap + self.span), self.dtype)
+        self._spectra = np.zeros((self.inputs, self._ring, bins), complex_dtype)
+        self._row = 0
+        self._scratch = SimpleQueue()
+        for _ in range(workers):
+            self._scratch.put(
+                (np.empty((self._group, bins), complex_dtype), np.empty((self._group, self._fft_size), self.dtype))
+            )
+        self._pool = ThreadPoolExecutor(workers, "longconv") if workers > 1 else None
+
+    def input_block(self) -> np.ndarray:
+        """Where the next `span` samples of every channel go: `(inputs, span)`, to be filled before `run`."""
+        return self._samples[:, self._overlap :]
+
+    def run(self, samples: int, out: np.ndarray) -> None:
+        """Convolves the first `samples` of the input block into `out`, `(outputs, samples)`, any strides.
+
+        Fewer samples than `span` end the stream: nothing may follow them but another `prime`.
+        """
+        rows = -(-samples // self._hop)
+        if samples < rows * self._hop:
+            self.input_block()[:, samples : rows * self._hop] = 0
+        groups = range(0, rows, self._group)
+        self._each(self._transform, [(i, first, rows) for i in range(self.inputs) for first in groups])
+        self._each(self._convolve, [(o, first, rows, samples, out) for o in range(self.outputs) for first in groups])
+        if rows == self.plan.rows:
+            self._row = (self._row + rows) % self._ring
+            self._keep_overlap(self._samples[:, self.span :])
+
+    def prime(self, history: np.ndarray) -> None:
+        """Starts anew, as if `history`, `(inputs, n)`, had been run through before."""
+        self._row = 0
+        if not history.shape[1]:
+            self._spectra[...] = 0
+            self._samples[:, : self._overlap] = 0
+            return
+        need = (self._count - 1) * self._hop + self._overlap
+        past = np.zeros((self.inputs, need), self.dtype)
+        n = min(need, history.shape[1])
+        past[:, need - n :] = history[:, history.shape[1] - n :]
+        for p in range(1, self._count):
+            end = need - (p - 1) * self._hop
+            for i in range(self.inputs):
+                pocketfft.rfft(past[i, end - self._fft_size : end], self._spectra[i, -p])
+        self._keep_overlap(past[:, need - self._overlap :])
+
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pool:
+            self._pool.shutdown()
+
+    def _keep_overlap(self, last: np.ndarray) -> None:
+        for i in range(self.inputs):
+            self._samples[i, : self._overlap] = last[i]
+
+    def _each(self, task, arguments) -> None:
+        if self._pool is None or len(arguments) == 1:
+            for args in arguments:
+                task(*args)
+        else:
+            for future in [self._pool.submit(task, *args) for args in arguments]:
+                future.result()
+
+    def _transform(self, channel: int, first: int, rows: int) -> None:
+        last = min(first + self._group, rows)
+        step = self._samples.itemsize
+        windows = np.lib.stride_tricks.as_strided(
+            self._samples[channel, first * self._hop :],
+            (last - first, self._fft_size),
+            (self._hop * step, step),
+            writeable=False,
+        )
+        pocketfft.rfft(windows, self._spectra[channel, self._row + first : self._row + last])
+
+    def _convolve(self, channel: int, first: int, rows: int, samples: int, out: np.ndarray) -> None:
+        last = min(first + self._group, rows)
+        scratch = self._scratch.get()
+        product, result = scratch[0][: last - first], scratch[1][: last - first]
+        self._multiply(channel, self._row + first, product)
+        pocketfft.irfft(product, self._fft_size, result)
+        for r in range(last - first):
+            start = (first + r) * self._hop
+            stop = min(start + self._hop, samples)
+            out[channel, start:stop] = result[r, self._overlap : self._overlap + stop - start]
+        self._scratch.put(scratch)
+
+    def _multiply(self, channel: int, row: int, product: np.ndarray) -> None:
+        """The output spectra of the rows from `row` on: the sum over paths and partitions, tile by tile."""
+        rows, bins = product.shape
+        if not self._paths[channel]:
+            product[...] = 0
+            return
+        width = max(_TILE // (rows * product.itemsize), 64)
+        term = np.empty((rows, min(width, bins)), product.dtype)
+        for start in range(0, bins, width):
+            tile = slice(start, min(start + width, bins))
+            part = term[:, : tile.stop - start]
+            target = product[:, tile]
+            fresh = True
+            for source, filters in self._paths[channel]:
+                for p in range(self._count):
+                    for rows_here, spectra in self._delayed(source, row - p, rows):
+                        if fresh:
+                            np.multiply(spectra[:, tile], filters[p, tile], out=target[rows_here])
+                        else:
+                            np.multiply(spectra[:, tile], filters[p, tile], out=part[rows_here])
+                            target[rows_here] += part[rows_here]
+                    fresh = False
+
+    def _delayed(self, source: int, row: int, rows: int):
+        """The ring's rows `row ... row + rows`, in one piece or, where they wrap, in two."""
+        row %= self._ring
+        first = min(rows, self._ring - row)
+        yield slice(0, first), self._spectra[source, row : row + first]
+        if first < rows:
+            yield slice(first, rows), self._spectra[source, : rows - first]

@@ -1,0 +1,98 @@
+"""The FFT that scipy.fft is made of, called with an `out` argument and without scipy's import time.
+
+scipy.fft's transforms are PocketFFT (Reinecke), vectorised over four rows in single precision and two in
+double. `import scipy.fft` costs a quarter of a second, most of it for array interfaces that nothing here
+uses, and its functions allocate their result, which for blocks of megabytes costs as much as part of the
+transform. So the extension module is loaded by its file. Where scipy ships another one, scipy.fft serves.
+
+All transforms run along the last axis and none of them is scaled.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+COMPLEX_OF = {np.dtype(np.float32): np.dtype(np.complex64), np.dtype(np.float64): np.dtype(np.complex128)}
+
+_UNSCALED = 0
+
+
+def _extension():
+    """PocketFFT's extension module, or None where this scipy does not have it."""
+    scipy = importlib.util.find_spec("scipy")
+    for folder in scipy.submodule_search_locations if scipy else ():
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            file = Path(folder, "fft", "_pocketfft", "pypocketfft" + suffix)
+            if file.is_file():
+                loader = importlib.machinery.ExtensionFileLoader("pypocketfft", str(file))
+                module = importlib.util.module_from_spec(importlib.util.spec_from_loader("pypocketfft", loader))
+                loader.exec_module(module)
+                return module
+    return None
+
+
+def _from_extension(module):
+    def rfft(x, out=None):
+        return module.r2c(x, (-1,), True, _UNSCALED, out, 1)
+
+    def irfft(spectrum, n, out=None):
+        return module.c2r(spectrum, (-1,), n, False, _UNSCALED, out, 1)
+
+    def fft(x, forward=True):
+        return module.c2c(x, (-1,), forward, _UNSCALED, None, 1)
+
+    return rfft, irfft, fft, module.good_size
+
+
+def _from_scipy():
+    import scipy.fft
+
+    def into(out, result):
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def rfft(x, out=None):
+        return into(out, scipy.fft.rfft(x))
+
+    def irfft(spectrum, n, out=None):
+        return into(out, scipy.fft.irfft(spectrum, n, norm="forward"))
+
+    def fft(x, forward=True):
+        return scipy.fft.fft(x) if forward else scipy.fft.ifft(x, norm="forward")
+
+    return rfft, irfft, fft, scipy.fft.next_fast_len
+
+
+def _load():
+    try:
+        module = _extension()
+        if module is not None:
+            return _from_extension(module)
+    except (ImportError, AttributeError):
+        pass  # a scipy with other insides: its public face does the same, more slowly
+    return _from_scipy()
+
+
+rfft, irfft, fft, good_size = _load()
+
+
+def partition_spectra(taps: np.ndarray, size: int, count: int, fft_size: int, dtype) -> np.ndarray:
+    """The spectra of a filter's partitions, scaled for an unscaled inverse: `(count, fft_size // 2 + 1)`.
+
+    They are computed in float64 and then rounded: the filter is transformed once, and every output carries its
+    error.
+    """
+    spectra = np.empty((count, fft_size // 2 + 1), COMPLEX_OF[np.dtype(dtype)])
+    for p in range(count):
+        part = np.zeros(fft_size)
+        cut = taps[p * size : (p + 1) * size]
+        part[: len(cut)] = cut
+        part /= fft_size
+        spectra[p] = rfft(part)
+    return spectra

@@ -1,0 +1,469 @@
+"""Applying a filter to a file or pipe from end to end: reading, convolving and writing at the same time."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .audio_io.formats import WAV_SUBTYPES, choose_subtype, format_of
+from .audio_io.pcm import SampleFormat
+from .audio_io.reader import AudioReader, RawLayout
+from .audio_io.writer import AudioWriter
+from .buffering import Stream, available_cores, plan_for
+from .duration import Duration
+from .errors import ClippedError, NonFiniteError, OptionError, UnwritableError
+from .filter_chain import FilterChain, FilterSettings, read_filter
+from .levels import Limiter, count_clipped, peak, to_db
+from .pipeline import ahead, behind
+from .planning import StreamPlan
+
+CLIPS = ("warn", "error", "scale", "limit")
+NON_FINITES = ("error", "zero")
+PRECISIONS = {"single": np.float32, "double": np.float64}
+# Bytes of samples on their way from one thread to the next.
+_BLOCK_BYTES = 2 << 20
+# Encodings with more than the 24 bits that single precision carries.
+_WIDE_SUBTYPES = ("DOUBLE", "PCM_32")
+_FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
+_DITHERED_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8")
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """Everything about applying a filter but the filter.
+
+    Args:
+        start, duration: the part of the input that is used; None for all.
+        tail: "full", "none", or how long the output goes on after the input.
+        clip: what to do beyond full scale: "warn", "error", "scale" the whole down, or "limit".
+        nonfinite: "error", or "zero" to take NaN and infinity in the input for 0.
+        strict: refuse an input with less data than its header says.
+        raw_format: the encoding of headerless samples, on standard input and output and in .raw and .pcm files.
+        rate, channels: of a headerless input, in hertz and as a count.
+        format, subtype: of the output; None from its name, "keep" as in the input.
+        dither: "auto" (16 bits and fewer), "tpdf" or "none".
+        metadata: "keep" or "drop" tags and descriptive chunks.
+        overwrite: whether an output that exists may be replaced.
+        precision: "single", "double", or None: double where the output has more than 24 bits.
+        block_size: points of the FFT; None leaves it to the planner.
+    """
+
+    start: Duration | None = None
+    duration: Duration | None = None
+    tail: str | Duration = "full"
+    clip: str = "warn"
+    nonfinite: str = "error"
+    strict: bool = False
+    raw_format: str | None = None
+    rate: int | None = None
+    channels: int | None = None
+    format: str | None = None
+    subtype: str = "keep"
+    dither: str = "auto"
+    metadata: str = "keep"
+    overwrite: bool = False
+    precision: str | None = None
+    block_size: int | None = None
+
+    def __post_init__(self):
+        choices = {"clip": CLIPS, "nonfinite": NON_FINITES, "dither": ("auto", "tpdf", "none")}
+        choices |= {"metadata": ("keep", "drop"), "precision": (None, *PRECISIONS)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise OptionError(f"--{name} {getattr(self, name)}: expected {', '.join(filter(None, known))}")
+        if self.block_size is not None and self.block_size < 2:
+            raise OptionError(f"--block-size {self.block_size}: expected 2 points or more")
+        if self.raw_format is None and (self.rate is not None or self.channels is not None):
+            raise OptionError("--rate and --channels describe raw samples: pass --raw-format too, such as f32le")
+
+
+@dataclass
+class Report:
+    """What was done.
+
+    Attributes:
+        input, output: names.
+        samplerate: hertz.
+        channels_in, channels_out: counts.
+        frames_in, frames_out: frames read and written.
+        seconds: of the wall clock.
+        speed: seconds of output for each of those.
+        bytes_out: size of the output's samples, where its encoding gives every sample the same.
+        peak_dbfs: the largest sample, as written.
+        clipped: samples beyond full scale that an integer format cut off.
+        gain_db: gain that was applied beyond the IR's own: --gain, --normalize and --clip scale.
+        warnings, notes: one line each.
+        plan: how it was convolved.
+    """
+
+    input: str
+    output: str
+    format: str
+    subtype: str
+    samplerate: int
+    channels_in: int
+    channels_out: int
+    taps: int
+    precision: str
+    plan: str
+    frames_in: int | None = 0
+    frames_out: int | None = 0
+    seconds: float = 0.0
+    speed: float = 0.0
+    bytes_out: int | None = 0
+    peak_dbfs: float = -math.inf
+    clipped: int = 0
+    limited: int = 0
+    gain_db: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Rendering:
+    """One filter applied to one input: everything that can fail early has been tried when this has been made.
+
+    Args:
+        source: path, or "-" for standard input.
+        irs: IRs and matrix files, in series.
+        target: path, or "-" for standard output.
+        filters: how the IRs are used.
+        settings: the rest.
+
+    Raises:
+        LongconvError: in one of its kinds, for whatever cannot be read or does not fit.
+
+    Attributes:
+        report: what is known so far; complete after `run`.
+        frames_in, frames_out: what is to come; None where the input does not say.
+    """
+
+    def __init__(self, source: str, irs: list[str], target: str, filters: FilterSettings, settings: RenderSettings):
+        self._settings, self._target = settings, target
+        self._began = time.perf_counter()
+        _check_target(source, target, settings.overwrite)
+        self._zeroed = 0
+        with ExitStack() as stack:
+            self._reader = stack.enter_context(
+                AudioReader(source, raw=_raw_input(source, settings), strict=settings.strict)
+            )
+            self._choose_output()
+            self._reader.dtype = self._dtype
+            self.frames_in = self._frames_to_read()
+            chain = read_filter(irs, self._reader.samplerate, self._reader.channels, filters)
+            self._adopt(chain, filters)
+            self._stack = stack.pop_all()
+
+    def run(self, progress: Callable[[int], None] | None = None) -> Report:
+        """Does it.
+
+        Args:
+            progress: called with the frames of output done so far, a few times a second.
+
+        Raises:
+            LongconvError: in one of its kinds. The output is then as it was before.
+        """
+        with self._stack:
+            if self._settings.clip == "scale":
+                self._run_scaled(progress)
+            else:
+                with self._writer(self.frames_out) as writer:
+                    self._write(writer, self._limited(self._convolved()), progress)
+        report = self.report
+        report.warnings += [line for line in self._reader.warnings if line not in report.warnings]
+        report.seconds = time.perf_counter() - self._began
+        report.speed = report.frames_out / report.samplerate / report.seconds
+        return report
+
+    def close(self) -> None:
+        """Lets the input go without having run."""
+        self._stack.close()
+
+    def _choose_output(self) -> None:
+        settings, reader = self._settings, self._reader
+        self._raw = settings.raw_format if _is_raw(self._target) else None
+        if self._raw is not None:
+            self._format, reason = "RAW", ""
+            self._subtype = RawLayout(self._raw, reader.samplerate, 1).encoding.subtype
+        else:
+            self._format = (settings.format or format_of(self._target)).upper()
+            self._subtype, reason = choose_subtype(self._format, settings.subtype, reader.subtype)
+        self._notes = [f"the output is {self._subtype}: {reason}"] if reason else []
+        precision = settings.precision or ("double" if self._subtype in _WIDE_SUBTYPES else "single")
+        self._precision, self._dtype = precision, np.dtype(PRECISIONS[precision])
+
+    def _frames_to_read(self) -> int | None:
+        """The frames of the part of the input that was asked for; the reader stands at its start."""
+        reader, settings = self._reader, self._settings
+        start = settings.start.samples(reader.samplerate) if settings.start else 0
+        wanted = settings.duration.samples(reader.samplerate) if settings.duration is not None else None
+        if reader.frames is not None and start > reader.frames:
+            raise OptionError(
+                f"--start {settings.start}: lies beyond the end of {reader.name} ({reader.frames} frames)"
+            )
+        self._start, self._wanted = start, wanted
+        if reader.frames is None or not reader.frames_certain:
+            return None
+        left = reader.frames - start
+        return left if wanted is None else min(left, wanted)
+
+    def _adopt(self, chain: FilterChain, filters: FilterSettings) -> None:
+        reader, settings = self._reader, self._settings
+        self._matrix = chain.matrix
+        self._taps = max(chain.matrix.taps, 1)
+        self._workers = available_cores()
+        self._plan: StreamPlan = plan_for(
+            chain.matrix, self._dtype, "offline", settings.block_size, self._workers, self.frames_in
+        )
+        self.frames_out = None if self.frames_in is None else self._output_frames(self.frames_in)
+        self.report = Report(
+            input=reader.name,
+            output=self._target,
+            format=self._format,
+            subtype=self._subtype,
+            samplerate=reader.samplerate,
+            channels_in=reader.channels,
+            channels_out=chain.matrix.outputs,
+            taps=chain.matrix.taps,
+            precision=self._precision,
+            plan=str(self._plan),
+            frames_in=self.frames_in,
+            frames_out=self.frames_out,
+            bytes_out=self._bytes_out(),
+            gain_db=filters.gain + chain.normalisation_db,
+            warnings=list(reader.warnings),
+            notes=self._notes + chain.notes,
+        )
+
+    def _output_frames(self, frames_in: int) -> int:
+        """How long the output is for an input of so many frames. Of nothing comes nothing."""
+        tail = self._settings.tail
+        if tail == "none" or not frames_in:
+            return frames_in
+        if tail == "full":
+            return frames_in + self._taps - 1 - self._matrix.origin
+        return frames_in + tail.samples(self._reader.samplerate)
+
+    def _bytes_out(self) -> int | None:
+        """The size of the output's samples in bytes, where it can be told."""
+        if self.frames_out is None or self._subtype not in WAV_SUBTYPES:
+            return None
+        return self.frames_out * self._matrix.outputs * SampleFormat(self._subtype).width
+
+    def _writer(self, frames: int | None) -> AudioWriter:
+        settings, reader = self._settings, self._reader
+        keep = settings.metadata == "keep"
+        dithered = settings.dither == "tpdf" or (settings.dither == "auto" and self._subtype in _DITHERED_SUBTYPES)
+        layout = RawLayout(self._raw, reader.samplerate, self._matrix.outputs) if self._raw else None
+        return AudioWriter(
+            self._target,
+            samplerate=reader.samplerate,
+            channels=self._matrix.outputs,
+            format=None if layout else self._format,
+            subtype=None if layout else self._subtype,
+            frames=frames,
+            tags=reader.tags if keep else None,
+            chunks=self._chunks() if keep else (),
+            channel_mask=reader.channel_mask,
+            raw=layout,
+            overwrite=settings.overwrite,
+            dither="tpdf" if dithered else "none",
+        )
+
+    def _chunks(self) -> list[tuple[str, bytes]]:
+        """The input's metadata chunks; those that point at samples only where these stay in place."""
+        placed = ("cue ", "smpl", "plst")
+        return [
+            (name, body)
+            for name, body in self._reader.chunks
+            if not self._start or not (name in placed or (name == "LIST" and body[:4] == b"adtl"))
+        ]
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """The input, block by block, checked for NaN and infinity."""
+        reader, done = self._reader, 0
+        skipped = reader.skip(self._start) if self._start else 0
+        if skipped < self._start:
+            raise OptionError(f"--start: lies beyond the end of {reader.name} ({skipped} frames)")
+        size = max(_BLOCK_BYTES // (self._dtype.itemsize * reader.channels), 1)
+        while self._wanted is None or done < self._wanted:
+            block = reader.read(size if self._wanted is None else min(size, self._wanted - done))
+            if not block.shape[1]:
+                break
+            self._check(block, self._start + done)
+            done += block.shape[1]
+            yield block
+        self.report.frames_in = done
+
+    def _check(self, block: np.ndarray, first: int) -> None:
+        # A sum is finite where all terms are; one that overflows only costs the closer look.
+        if np.isfinite(block.sum()):
+            return
+        bad = np.argwhere(~np.isfinite(block.T))
+        if len(bad) and self._settings.nonfinite == "error":
+            frame, channel = bad[0]
+            raise NonFiniteError(
+                f"{self._reader.name}: sample {first + frame} of channel {channel + 1} is {block[channel, frame]}: "
+                "pass --nonfinite zero to take such samples for 0"
+            )
+        block[:, :] = np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        self._zeroed += len(bad)
+
+    def _convolved(self) -> Iterator[np.ndarray]:
+        """The output, block by block."""
+        stream = Stream(self._matrix, self._plan, self._dtype, self._workers)
+        skip, done = self._matrix.origin, 0  # what stands before time zero is not part of the output
+        try:
+            for block in ahead(self._blocks()):
+                y = stream.push(block)
+                cut = min(skip, y.shape[1])
+                skip -= cut
+                done += y.shape[1] - cut
+                if y.shape[1] > cut:
+                    yield y[:, cut:]
+            left = self._output_frames(self.report.frames_in) - done
+            answers = min(left + skip, stream.held + self._taps - 1)
+            left -= answers - skip
+            for start in range(0, answers, stream.span):
+                y = stream.finish(min(stream.span, answers - start))
+                cut = min(skip, y.shape[1])
+                skip -= cut
+                if y.shape[1] > cut:
+                    yield y[:, cut:]
+            for start in range(0, left, stream.span):  # a tail that was asked to be longer than the filter's
+                yield np.zeros((self._matrix.outputs, min(stream.span, left - start)), self._dtype)
+        finally:
+            stream.engine.close()
+
+    def _limited(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The blocks, through the limiter where that was asked for."""
+        if self._settings.clip != "limit":
+            yield from blocks
+            return
+        limiter = Limiter(self._matrix.outputs, self._reader.samplerate, self._ceiling())
+        for block in blocks:
+            yield limiter.process(block)
+        yield limiter.flush()
+        if limiter.limited:
+            self.report.limited = limiter.limited
+            self.report.notes.append(
+                f"the limiter turned {limiter.limited} frames down, by {-to_db(limiter.lowest_gain):.1f} dB at most"
+            )
+
+    def _run_scaled(self, progress) -> None:
+        """Two passes: the result goes to a temporary file, and from there, scaled, to the output."""
+        folder = None if self._target == "-" else os.path.dirname(os.path.abspath(self._target))
+        with ExitStack() as stack:
+            try:
+                spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+                highest, widths = 0.0, []
+                for block in self._convolved():
+                    highest = max(highest, peak(block))
+                    widths.append(block.shape[1])
+                    spool.write(np.ascontiguousarray(block))
+                spool.seek(0)
+            except OSError as error:
+                raise UnwritableError(f"temporary file for --clip scale: {error.strerror or error}") from error
+            gain = self._ceiling() / highest if highest > self._ceiling() else 1.0
+            if not math.isfinite(gain) or not gain:
+                raise _overflow(self._precision)
+            self.report.gain_db += to_db(gain)
+            if gain != 1:
+                self.report.notes.append(f"scaled by {to_db(gain):.2f} dB to stay within full scale")
+            with self._writer(sum(widths)) as writer:
+                self._write(writer, self._spooled(spool, widths, gain), progress)
+
+    def _spooled(self, spool, widths: list[int], gain: float) -> Iterator[np.ndarray]:
+        for width in widths:
+            block = np.empty((self._matrix.outputs, width), self._dtype)
+            spool.readinto(block)
+            block *= gain
+            yield block
+
+    def _write(self, writer: AudioWriter, blocks: Generator[np.ndarray], progress) -> None:
+        """Measures and writes the blocks in a thread of its own."""
+        report = self.report
+        report.frames_out = 0
+        saturates = self._subtype not in _FLOAT_SUBTYPES
+        highest = 0.0
+
+        def take(block: np.ndarray) -> None:
+            nonlocal highest
+            high = peak(block)
+            if not math.isfinite(high):
+                raise _overflow(self._precision)
+            highest = max(highest, high)
+            if saturates and high > 1:
+                report.clipped += self._clipped(block, report.frames_out)
+            writer.write(block)
+            report.frames_out += block.shape[1]
+
+        with behind(take) as put, closing(blocks):
+            for block in blocks:
+                put(block)
+                if progress is not None:
+                    progress(report.frames_out)
+        report.peak_dbfs = to_db(highest)
+        if report.clipped:
+            report.warnings.append(
+                f"{report.clipped} samples were clipped, the highest peak being {report.peak_dbfs:+.2f} dBFS: "
+                "pass --clip scale, --clip limit or --gain, or --subtype FLOAT"
+            )
+        if self._zeroed:
+            report.warnings.append(f"{self._zeroed} samples that were NaN or infinite were taken for 0")
+        report.warnings += writer.warnings
+
+    def _clipped(self, block: np.ndarray, first: int) -> int:
+        count = count_clipped(block)
+        if count and self._settings.clip == "error":
+            frame, channel = np.argwhere(np.abs(block.T) > 1)[0]
+            raise ClippedError(
+                f"{self._target}: sample {first + frame} of channel {channel + 1} reaches "
+                f"{to_db(abs(float(block[channel, frame]))):+.2f} dBFS, and {self._subtype} ends at 0: "
+                "pass --clip scale, --clip limit or --gain, or --subtype FLOAT"
+            )
+        return count
+
+    def _ceiling(self) -> float:
+        """The largest magnitude that the output's samples can have."""
+        if self._subtype.startswith("PCM_"):
+            return 1 - 2.0 ** (1 - SampleFormat(self._subtype).bits)
+        return 1.0
+
+
+def _overflow(precision: str) -> NonFiniteError:
+    advice = ": pass --precision double" if precision == "single" else ""
+    return NonFiniteError(f"the output leaves the range of {precision} precision{advice}, or use a lower --gain")
+
+
+def _is_raw(name: str) -> bool:
+    return name == "-" or os.path.splitext(name)[1].lower() in (".raw", ".pcm")
+
+
+def _raw_input(source: str, settings: RenderSettings) -> RawLayout | None:
+    """What headerless samples in the input are; None where it has a header."""
+    if not _is_raw(source) or (source == "-" and settings.rate is None and settings.channels is None):
+        return None
+    if settings.raw_format is None or settings.rate is None or settings.channels is None:
+        raise OptionError(f"{source}: raw samples do not say what they are: pass --raw-format, --rate and --channels")
+    return RawLayout(settings.raw_format, settings.rate, settings.channels)
+
+
+def _check_target(source: str, target: str, overwrite: bool) -> None:
+    """Fails early where the output cannot be written."""
+    if target == "-":
+        return
+    if os.path.isdir(target):
+        raise UnwritableError(f"{target}: is a folder; expected the name of a file")
+    if os.path.exists(target) and not overwrite:
+        same = source != "-" and os.path.exists(source) and os.path.samefile(source, target)
+        raise UnwritableError(f"{target}: {'is the input itself' if same else 'exists'}: pass -y to replace it")
+    folder = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(folder):
+        raise UnwritableError(f"{target}: there is no folder {folder}: make it first")
