@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -37,24 +38,29 @@ class Stream:
 
     def push(self, x: np.ndarray) -> np.ndarray:
         """Takes `(inputs, n)` and returns `(outputs, m)`."""
+        y, wait = self.start(x)
+        wait()
+        return y
+
+    def start(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[], None]]:
+        """As `push`, but the result is complete only when the function that comes with it has returned."""
         if self._at_once:
             y = np.empty((self.engine.outputs, x.shape[1]), self.engine.dtype)
             self.engine.process(x, y)
-            return y
+            return y, _nothing
         total = self.held + x.shape[1]
         y = np.empty((self.engine.outputs, total - total % self.span), self.engine.dtype)
-        taken, answered = 0, 0
-        block = self.engine.input_block()
+        taken, answered, wait = 0, 0, _nothing
         while taken < x.shape[1]:
             n = min(self.span - self.held, x.shape[1] - taken)
-            block[:, self.held : self.held + n] = x[:, taken : taken + n]
+            self.engine.input_block()[:, self.held : self.held + n] = x[:, taken : taken + n]
             self.held += n
             taken += n
             if self.held == self.span:
-                self.engine.run(self.span, y[:, answered : answered + self.span])
+                wait = self.engine.start(self.span, y[:, answered : answered + self.span])
                 answered += self.span
                 self.held = 0
-        return y
+        return y, wait
 
     def restart(self, past: np.ndarray) -> None:
         """Starts anew behind a signal that ended with `past`, `(inputs, n)`."""
@@ -67,12 +73,18 @@ class Stream:
         if self._at_once:
             self.engine.process(np.zeros((self.engine.inputs, samples), self.engine.dtype), y)
             return y
+        wait = _nothing
         for start in range(0, samples, self.span):
             n = min(self.span, samples - start)
             self.engine.input_block()[:, self.held :] = 0
             self.held = 0
-            self.engine.run(n, y[:, start : start + n])
+            wait = self.engine.start(n, y[:, start : start + n])
+        wait()
         return y
+
+
+def _nothing() -> None:
+    pass
 
 
 class Crossfade:

@@ -83,7 +83,9 @@ class FilterChain:
     notes: list[str]
 
 
-def read_filter(irs: list[str], samplerate: int, inputs: int, settings: FilterSettings) -> FilterChain:
+def read_filter(
+    irs: list[str], samplerate: int, inputs: int, settings: FilterSettings, strict: bool = False
+) -> FilterChain:
     """Reads impulse responses and matrix files and joins them in series.
 
     Args:
@@ -91,6 +93,7 @@ def read_filter(irs: list[str], samplerate: int, inputs: int, settings: FilterSe
         samplerate: of the signal, in hertz.
         inputs: channels of the signal.
         settings: how they are used.
+        strict: refuse a file with less data than its header says.
 
     Raises:
         LongconvError: for what cannot be read, does not fit, or makes no sense; each names its file or option.
@@ -109,7 +112,7 @@ def read_filter(irs: list[str], samplerate: int, inputs: int, settings: FilterSe
         raise OptionError("no IR was given: name one behind the input")
     for source in sources:
         count = inputs if chain is None else chain.outputs
-        matrix = _read_one(source, samplerate, count, mode, settings, notes)
+        matrix = _read_one(source, samplerate, count, mode, settings, strict, notes)
         chain = matrix if chain is None else routing.cascade(chain, matrix)
     normalisation = shaping.normalisation_gain(chain, settings.normalize)
     if normalisation != 1:
@@ -123,9 +126,11 @@ def read_filter(irs: list[str], samplerate: int, inputs: int, settings: FilterSe
     return FilterChain(chain, to_db(normalisation), notes)
 
 
-def _read_one(source: str, samplerate: int, inputs: int, mode: str, settings: FilterSettings, notes) -> FilterMatrix:
+def _read_one(
+    source: str, samplerate: int, inputs: int, mode: str, settings: FilterSettings, strict: bool, notes: list[str]
+) -> FilterMatrix:
     if source.endswith(MATRIX_SUFFIXES):
-        matrix = read_matrix(source, samplerate=samplerate, rate=settings.rate, notes=notes)
+        matrix = read_matrix(source, samplerate=samplerate, rate=settings.rate, strict=strict, notes=notes)
         if matrix.inputs != inputs:
             raise MismatchError(
                 f"{source} takes {matrix.inputs} channels and gets {inputs}: change its paths, or give it such an input"
@@ -138,6 +143,7 @@ def _read_one(source: str, samplerate: int, inputs: int, mode: str, settings: Fi
         offset=settings.offset,
         length=settings.length,
         fade_out=settings.fade_out,
+        strict=strict,
     )
     notes.extend(ir.notes)
     return routing.route(ir.taps, inputs, mode, settings.order, ir.origin)

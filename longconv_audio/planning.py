@@ -24,9 +24,9 @@ MODES = ("full", "same", "valid", "causal", "circular")
 _SCALAR_FFT = {4: 0.27, 8: 0.29}
 _VECTOR_FFT = {4: 0.115, 8: 0.195}
 _VECTOR_ROWS = {4: 4, 8: 2}
-_MULTIPLY_ADD = 0.06
+_MULTIPLY_ADD = 0.12
 _CALL = 1500.0
-_IN_CACHE, _NEAR_CACHE = 2 << 20, 10 << 20
+_IN_CACHE, _NEAR_CACHE, _SPILLING = 5_000_000, 8_500_000, 6_500_000
 
 # An offline plan works on about this many samples of all channels at once: enough to make a call's overhead
 # vanish, few enough to stay near the cache.
@@ -119,8 +119,8 @@ def plan_stream(
     Raises:
         ValueError: for a latency or size that does not exist.
 
-    >>> plan_stream(288_000, inputs=2, outputs=2, paths=2).segments[0].count
-    5
+    >>> sum(s.count * s.size for s in plan_stream(288_000, inputs=2, outputs=2, paths=2).segments)
+    288000
     >>> print(plan_stream(1, latency="block", block_size=64).segments)
     (Segment(size=64, offset=0, count=1, fft_size=128),)
     """
@@ -190,7 +190,7 @@ def _spill(size: int) -> float:
     """How much slower a transform becomes whose rows take `size` bytes and leave the cache."""
     if size <= _IN_CACHE:
         return 1.0
-    return 1.25 if size <= _NEAR_CACHE else min(max(size / (_NEAR_CACHE / 2), 1.25), 4.0)
+    return 1.15 if size <= _NEAR_CACHE else min(size / _SPILLING, 4.0)
 
 
 def fast_sizes(least: int, most: int) -> list[int]:
@@ -264,8 +264,8 @@ def _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, leng
     per_row += max(paths / outputs, 1) * count * (spectrum * _MULTIPLY_ADD + _CALL / group)
     memory = (
         paths * count * spectrum
-        + inputs * ((rows + 1) * hop + n) * itemsize
-        + inputs * (count - 1 + rows) * spectrum
+        + inputs * 2 * (rows * hop + n) * itemsize
+        + inputs * (count - 1 + 2 * rows) * spectrum
         + min(workers, outputs) * group * (spectrum + n * itemsize)
         + 3 * (inputs + outputs) * rows * hop * itemsize  # blocks on their way in and out
     )

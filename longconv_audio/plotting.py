@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_overview(
-    path: str | os.PathLike, dry: np.ndarray, hall: np.ndarray, wet: np.ndarray, samplerate: int
-) -> None:
+def draw_overview(path: str | os.PathLike, dry: np.ndarray, hall: np.ndarray, wet: np.ndarray, samplerate: int) -> None:
     """Draw a sound, a hall and the sound in the hall as one PNG of 1600 x 1000 pixels.
 
     Args:
@@ -67,9 +65,7 @@ def energy_decay_curve(h: np.ndarray) -> np.ndarray:
     return 10 * curve
 
 
-def spectrogram(
-    x: np.ndarray, samplerate: int, window: int, hop: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spectrogram(x: np.ndarray, samplerate: int, window: int, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Levels over time and frequency, under a Hann window; a sine at full scale reads 0 dB.
 
     Args:

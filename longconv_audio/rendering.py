@@ -15,6 +15,7 @@ import numpy as np
 from .audio_io.formats import WAV_SUBTYPES, choose_subtype, format_of
 from .audio_io.pcm import SampleFormat
 from .audio_io.reader import AudioReader, RawLayout
+from .audio_io.wav_header import RIFF_LIMIT
 from .audio_io.writer import AudioWriter
 from .buffering import Stream, available_cores, plan_for
 from .duration import Duration
@@ -148,6 +149,8 @@ class Rendering:
         self._settings, self._target = settings, target
         self._began = time.perf_counter()
         _check_target(source, target, settings.overwrite)
+        if [source, *irs].count("-") > 1:
+            raise OptionError("standard input was named twice: it can be the input or an IR, once")
         self._zeroed = 0
         with ExitStack() as stack:
             self._reader = stack.enter_context(
@@ -156,7 +159,7 @@ class Rendering:
             self._choose_output()
             self._reader.dtype = self._dtype
             self.frames_in = self._frames_to_read()
-            chain = read_filter(irs, self._reader.samplerate, self._reader.channels, filters)
+            chain = read_filter(irs, self._reader.samplerate, self._reader.channels, filters, settings.strict)
             self._adopt(chain, filters)
             self._stack = stack.pop_all()
 
@@ -179,6 +182,7 @@ class Rendering:
         report.warnings += [line for line in self._reader.warnings if line not in report.warnings]
         report.seconds = time.perf_counter() - self._began
         report.speed = report.frames_out / report.samplerate / report.seconds
+        report.bytes_out = self._bytes_out(report.frames_out)
         return report
 
     def close(self) -> None:
@@ -235,11 +239,13 @@ class Rendering:
             plan=str(self._plan),
             frames_in=self.frames_in,
             frames_out=self.frames_out,
-            bytes_out=self._bytes_out(),
+            bytes_out=self._bytes_out(self.frames_out),
             gain_db=filters.gain + chain.normalisation_db,
             warnings=list(reader.warnings),
             notes=self._notes + chain.notes,
         )
+        if self._format == "WAV" and (self.report.bytes_out or 0) > RIFF_LIMIT:
+            self.report.notes.append("the output is an RF64: a WAV of more than 4 GiB")
 
     def _output_frames(self, frames_in: int) -> int:
         """How long the output is for an input of so many frames. Of nothing comes nothing."""
@@ -250,11 +256,11 @@ class Rendering:
             return frames_in + self._taps - 1 - self._matrix.origin
         return frames_in + tail.samples(self._reader.samplerate)
 
-    def _bytes_out(self) -> int | None:
-        """The size of the output's samples in bytes, where it can be told."""
-        if self.frames_out is None or self._subtype not in WAV_SUBTYPES:
+    def _bytes_out(self, frames: int | None) -> int | None:
+        """The size of so many frames of output in bytes, where it can be told."""
+        if frames is None or self._subtype not in WAV_SUBTYPES:
             return None
-        return self.frames_out * self._matrix.outputs * SampleFormat(self._subtype).width
+        return frames * self._matrix.outputs * SampleFormat(self._subtype).width
 
     def _writer(self, frames: int | None) -> AudioWriter:
         settings, reader = self._settings, self._reader
@@ -303,8 +309,9 @@ class Rendering:
 
     def _check(self, block: np.ndarray, first: int) -> None:
         # A sum is finite where all terms are; one that overflows only costs the closer look.
-        if np.isfinite(block.sum()):
-            return
+        with np.errstate(all="ignore"):
+            if np.isfinite(block.sum()):
+                return
         bad = np.argwhere(~np.isfinite(block.T))
         if len(bad) and self._settings.nonfinite == "error":
             frame, channel = bad[0]
@@ -316,30 +323,40 @@ class Rendering:
         self._zeroed += len(bad)
 
     def _convolved(self) -> Iterator[np.ndarray]:
-        """The output, block by block."""
+        """The output, block by block: the stream's answers from time zero on, then silence where more was asked."""
         stream = Stream(self._matrix, self._plan, self._dtype, self._workers)
-        skip, done = self._matrix.origin, 0  # what stands before time zero is not part of the output
+        skip, done = self._matrix.origin, 0
         try:
-            for block in ahead(self._blocks()):
-                y = stream.push(block)
+            for y in self._answers(stream):
                 cut = min(skip, y.shape[1])
                 skip -= cut
                 done += y.shape[1] - cut
                 if y.shape[1] > cut:
                     yield y[:, cut:]
-            left = self._output_frames(self.report.frames_in) - done
-            answers = min(left + skip, stream.held + self._taps - 1)
-            left -= answers - skip
-            for start in range(0, answers, stream.span):
-                y = stream.finish(min(stream.span, answers - start))
-                cut = min(skip, y.shape[1])
-                skip -= cut
-                if y.shape[1] > cut:
-                    yield y[:, cut:]
-            for start in range(0, left, stream.span):  # a tail that was asked to be longer than the filter's
-                yield np.zeros((self._matrix.outputs, min(stream.span, left - start)), self._dtype)
+            silence = self._output_frames(self.report.frames_in) - done
+            for start in range(0, silence, stream.span):
+                yield np.zeros((self._matrix.outputs, min(stream.span, silence - start)), self._dtype)
         finally:
             stream.engine.close()
+
+    def _answers(self, stream: Stream) -> Iterator[np.ndarray]:
+        """The causal convolution, as far as the output reaches; each answer while the next is being computed."""
+        last, wait = None, None
+        for block in ahead(self._blocks()):
+            started = stream.start(block)
+            if last is not None:
+                wait()
+                yield last
+            last, wait = started
+        if last is None:
+            return
+        wait()
+        yield last
+        frames = self.report.frames_in
+        wanted = min(self._output_frames(frames) + self._matrix.origin, frames + self._taps - 1)
+        left = wanted - (frames - stream.held)
+        for start in range(0, left, stream.span):
+            yield stream.finish(min(stream.span, left - start))
 
     def _limited(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The blocks, through the limiter where that was asked for."""
@@ -457,7 +474,8 @@ def _raw_input(source: str, settings: RenderSettings) -> RawLayout | None:
 
 def _check_target(source: str, target: str, overwrite: bool) -> None:
     """Fails early where the output cannot be written."""
-    if target == "-":
+    special = os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
+    if target == "-" or special:  # a device or named pipe is written into
         return
     if os.path.isdir(target):
         raise UnwritableError(f"{target}: is a folder; expected the name of a file")
@@ -467,3 +485,5 @@ def _check_target(source: str, target: str, overwrite: bool) -> None:
     folder = os.path.dirname(os.path.abspath(target))
     if not os.path.isdir(folder):
         raise UnwritableError(f"{target}: there is no folder {folder}: make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UnwritableError(f"{target}: cannot be written: permission denied in {folder}")

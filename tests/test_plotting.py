@@ -196,9 +196,7 @@ class TestDrawOverview:
         plotting._draw_decay(axes, np.ones((1, 1000)), RATE)
         assert "after" not in axes.get_title()
 
-    @pytest.mark.parametrize(
-        ("samples", "taps", "samplerate"), [(0, 0, RATE), (1, 1, 8000), (4000, 3000, 100)]
-    )
+    @pytest.mark.parametrize(("samples", "taps", "samplerate"), [(0, 0, RATE), (1, 1, 8000), (4000, 3000, 100)])
     def test_odd_shapes(self, tmp_path, samples, taps, samplerate):
         path = tmp_path / "overview.png"
         wet = np.zeros(max(samples + taps - 1, 0))

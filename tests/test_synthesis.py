@@ -75,9 +75,7 @@ class TestPluck:
 
     def test_equals_the_recursion(self):
         frequency, decay, brightness, position = 440.0, 2.0, 1500.0, 0.13
-        string = pluck(
-            frequency, 0.25, RATE, generator(), decay=decay, brightness=brightness, position=position
-        )
+        string = pluck(frequency, 0.25, RATE, generator(), decay=decay, brightness=brightness, position=position)
         period = RATE / frequency
         line = int(period - 1)
         fraction = period - line - 0.5
@@ -168,9 +166,7 @@ class TestPhrase:
         assert np.any(cut) == (seconds > 0.1)
 
     @pytest.mark.parametrize("make", [plucked_phrase, hall])
-    @pytest.mark.parametrize(
-        "arguments", [(0, 1.0), (-1, 1.0), (RATE, -1.0), (RATE, math.nan), (RATE, math.inf)]
-    )
+    @pytest.mark.parametrize("arguments", [(0, 1.0), (-1, 1.0), (RATE, -1.0), (RATE, math.nan), (RATE, math.inf)])
     def test_nonsense_is_refused(self, make, arguments):
         with pytest.raises(OptionError):
             make(*arguments)

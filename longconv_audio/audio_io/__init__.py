@@ -6,17 +6,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .formats import choose_subtype
     from .impulse import read_ir
-    from .reader import AudioReader, RawLayout
-    from .writer import AudioWriter, choose_subtype
+    from .pcm import RawLayout
+    from .reader import AudioReader
+    from .writer import AudioWriter
 
 __all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir"]
 
 _HOMES = {
     "AudioReader": "reader",
     "AudioWriter": "writer",
-    "RawLayout": "reader",
-    "choose_subtype": "writer",
+    "RawLayout": "pcm",
+    "choose_subtype": "formats",
     "read_ir": "impulse",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 
 import numpy as np
@@ -100,7 +102,8 @@ class LibsndfileDecoder:
         file.seek(0)
         try:
             # By descriptor: by name, soundfile would take the suffix for the format.
-            self._sound = Forward(file.fileno(), closefd=False)
+            with _libraries_hushed():
+                self._sound = Forward(file.fileno(), closefd=False)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
             file.close()
             reason = getattr(error, "error_string", str(error)).rstrip(".")
@@ -157,7 +160,8 @@ class LibsndfileDecoder:
             # Where FLAC breaks off, soundfile raises and does not say how many frames came before; FLAC holds no NaN.
             piece[:, 0] = np.nan
         try:
-            return len(self._sound.read(out=piece))
+            with _libraries_hushed() if self.format in ("MP3", "MPEG") else contextlib.nullcontext():
+                return len(self._sound.read(out=piece))
         except (self._library_error, RuntimeError) as error:
             self.failure = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
             if self.format != "FLAC":
@@ -175,7 +179,9 @@ class LibsndfileDecoder:
             self.cut_short = "the Ogg stream has no last page"
         elif self.format in ("MP3", "MPEG") and not containers.mp3_declares_length(self._file):
             if containers.mp3_varies(self._file):
-                self.cut_short = "the MP3 has a variable bit rate and no length, so its end may be missed"
+                self.cut_short = (
+                    "the MP3 has a variable bit rate and no length: its end may be missed; ffmpeg reads it all"
+                )
             self.frames = None
         else:
             declared = re.search(
@@ -186,3 +192,21 @@ class LibsndfileDecoder:
             if declared and int(declared[1]) > int(declared[2]) and not wav.is_streaming(int(declared[1])):
                 self.cut_short = f"the header declares {declared[1]} bytes and {declared[2]} are there"
         self._file.seek(position)
+
+
+@contextlib.contextmanager
+def _libraries_hushed():
+    """Keeps off standard error what libmpg123 writes there about a damaged file; the reader says what matters."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # nobody listens anyway
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from longconv_audio.errors import OptionError, UnwritableError
 
-from . import pcm, wav_header
+from . import pcm
 from .formats import subtypes_of
 from .targets import FileTarget, StreamTarget
 
@@ -18,8 +17,6 @@ _PIECE_BYTES = 1 << 20
 # Formats with 32-bit sizes: libsndfile writes on past them, and the file cannot be read to its end.
 _SMALL_FORMATS = ("AIFF", "AU", "SVX", "VOC", "WAV", "WAVEX")
 SMALL_LIMIT = (1 << 32) - (1 << 20)
-# Bits that libsndfile keeps of the integers it is given, for encodings other than PCM_nn and ALAC_nn.
-_BITS = {"PCM_S8": 8, "PCM_U8": 8}
 _LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 
 
@@ -31,7 +28,8 @@ class PlainEncoder:
         fmt: the encoding of the samples.
         channels: samples per frame.
         dither: see `pcm.encode`.
-        header: `header(frames, reserve)` gives the header; None for headerless samples.
+        header: `header(frames, reserve=...)` gives the header, as `wav_header.build_header` does;
+            None for headerless samples.
         frames: how many will be written, where that is known.
     """
 
@@ -51,7 +49,7 @@ class PlainEncoder:
         self._buffer = bytearray(self._piece * self._block)
         if header is not None:
             # In a file the sizes are filled in at the end; until then it can be read like a stream.
-            target.write(header(None, True) if target.seekable else header(frames, False))
+            target.write(header(None, reserve=True) if target.seekable else header(frames))
 
     def write(self, x: np.ndarray) -> None:
         """Append samples `(channels, n)`."""
@@ -72,7 +70,7 @@ class PlainEncoder:
         if known and frames * self._block % 2:
             self._target.write(b"\0")
         if self._target.seekable:
-            self._target.rewrite_start(self._header(frames, True))
+            self._target.rewrite_start(self._header(frames, reserve=True))
 
     def abandon(self) -> None:
         """Nothing is held."""
@@ -109,12 +107,14 @@ class LibsndfileEncoder:
         dither: np.random.Generator | None,
         tags: Mapping[str, str],
     ) -> None:
+        import tempfile
+
         import soundfile
 
         _check_limits(format, subtype, samplerate, channels)
         self._target, self._dither, self._sound = target, dither, None
         self._failures = (soundfile.LibsndfileError, AssertionError, RuntimeError)
-        self._bits = None if subtype in (*_LOSSY, "FLOAT", "DOUBLE") else _BITS.get(subtype) or _digits(subtype) or 16
+        self._bits = None if subtype in (*_LOSSY, "FLOAT", "DOUBLE") else _bits(subtype)
         self._dtype = _dtype(subtype, self._bits)
         self._room = SMALL_LIMIT if format in _SMALL_FORMATS else None
         self._frame_bytes = channels * (1 if subtype in ("ULAW", "ALAW") else np.dtype(self._dtype).itemsize)
@@ -122,9 +122,7 @@ class LibsndfileEncoder:
         self._spool = None if target.seekable else tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
         self._checked = _Checked(target if self._spool is None else self._spool)
         try:
-            self._sound = soundfile.SoundFile(
-                self._checked, "w", samplerate, channels, format=format, subtype=subtype
-            )
+            self._sound = soundfile.SoundFile(self._checked, "w", samplerate, channels, format=format, subtype=subtype)
         except self._failures as error:
             self._checked.raise_error()
             reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
@@ -222,26 +220,6 @@ class _Checked:
             raise self._error
 
 
-def wav_builder(fmt: pcm.SampleFormat, samplerate: int, channels: int, format: str, chunks: Sequence, mask: int | None):
-    """The `header(frames, reserve)` that `PlainEncoder` takes. Raises OptionError for what no WAV holds."""
-
-    def header(frames: int | None, reserve: bool) -> bytes:
-        return wav_header.build_header(
-            fmt,
-            samplerate,
-            channels,
-            frames,
-            chunks=chunks,
-            channel_mask=mask,
-            reserve=reserve,
-            extensible=format == "WAVEX",
-            rf64=format == "RF64",
-        )
-
-    header(0, False)
-    return header
-
-
 def _empty_flac(samplerate: int, channels: int, bits: int) -> bytes:
     """A FLAC of no frames (RFC 9639, section 8.2), for which libsndfile writes nothing at all."""
     blocks = (4096).to_bytes(2, "big") * 2 + bytes(6)
@@ -251,10 +229,10 @@ def _empty_flac(samplerate: int, channels: int, bits: int) -> bytes:
     return b"fLaC\x80" + (34).to_bytes(3, "big") + blocks + packed.to_bytes(8, "big") + signature
 
 
-def _digits(subtype: str) -> int:
-    """The bits in names like PCM_24, ALAC_20 and DWVW_12; 0 for names whose digits mean something else."""
+def _bits(subtype: str) -> int:
+    """Bits that libsndfile keeps of the integers it is given; companded and adaptive encodings start from 16."""
     family, _, digits = subtype.rpartition("_")
-    return int(digits) if family in ("PCM", "ALAC", "DWVW") else 0
+    return int(digits.lstrip("SU")) if family in ("PCM", "ALAC", "DWVW") else 16
 
 
 def _dtype(subtype: str, bits: int | None) -> str:

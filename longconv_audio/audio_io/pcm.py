@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from longconv_audio.errors import OptionError
+
 # Samples converted at a time: the scratch arrays of that size stay in a core's own cache.
 _PIECE_SAMPLES = 65536
 
@@ -60,6 +62,37 @@ RAW_FORMATS = {"u8": SampleFormat("PCM_U8"), "s8": SampleFormat("PCM_S8")} | {
     )
     for end, order in (("le", "<"), ("be", ">"))
 }
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """What headerless samples do not say of themselves.
+
+    Args:
+        format: a name of `RAW_FORMATS`, such as "f32le".
+        samplerate: hertz.
+        channels: samples per frame.
+
+    Raises:
+        OptionError: an unknown name, or a rate or channel count below 1.
+    """
+
+    format: str
+    samplerate: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.format not in RAW_FORMATS:
+            raise OptionError(f"raw format {self.format!r} is unknown: pass one of {', '.join(RAW_FORMATS)}")
+        if self.samplerate < 1 or self.channels < 1:
+            raise OptionError(
+                f"raw samples need a rate and channels of 1 or more, not {self.samplerate} Hz and {self.channels}"
+            )
+
+    @property
+    def encoding(self) -> SampleFormat:
+        """The sample format behind the name."""
+        return RAW_FORMATS[self.format]
 
 
 def decode(buffer, fmt: SampleFormat, out: np.ndarray) -> np.ndarray:

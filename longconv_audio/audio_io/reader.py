@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,45 +11,13 @@ from longconv_audio.errors import OptionError, UnreadableError
 
 from . import containers, wav
 from .decoders import LibsndfileDecoder, PcmDecoder
-from .pcm import RAW_FORMATS, SampleFormat
+from .pcm import RawLayout
 from .source import ByteSource
+from .wav_contents import TRAILER_BYTES, cut_short, examine, loose_end
 from .wav_header import info_tags
 
 # Samples allocated at a time while reading something of unknown length.
 _STEP_SAMPLES = 1 << 22
-# Metadata chunks can follow the samples; beyond this much, what follows is not looked at.
-_TRAILER_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class RawLayout:
-    """What headerless samples do not say of themselves.
-
-    Args:
-        format: a name of `pcm.RAW_FORMATS`, such as "f32le".
-        samplerate: hertz.
-        channels: samples per frame.
-
-    Raises:
-        OptionError: an unknown name, or a rate or channel count below 1.
-    """
-
-    format: str
-    samplerate: int
-    channels: int
-
-    def __post_init__(self) -> None:
-        if self.format not in RAW_FORMATS:
-            raise OptionError(f"raw format {self.format!r} is unknown: pass one of {', '.join(RAW_FORMATS)}")
-        if self.samplerate < 1 or self.channels < 1:
-            raise OptionError(
-                f"raw samples need a rate and channels of 1 or more, not {self.samplerate} Hz and {self.channels}"
-            )
-
-    @property
-    def encoding(self) -> SampleFormat:
-        """The sample format behind the name."""
-        return RAW_FORMATS[self.format]
 
 
 class AudioReader:
@@ -124,7 +91,7 @@ class AudioReader:
             step = max(1, _STEP_SAMPLES // self.channels)
             # A count that was not checked can be nonsense, and is not worth its memory in one piece.
             if self.frames_certain:
-                step = max(step, self._left())
+                step = self._left()
             block = np.empty((self.channels, step if left < 0 else min(step, left)), self.dtype)
             got = self._read_into(block)
             parts.append(block if got == block.shape[1] else block[:, :got])
@@ -188,60 +155,20 @@ class AudioReader:
         if self._source.size is not None:
             self.frames, loose = divmod(self._source.size, raw.channels * raw.encoding.width)
             self.frames_certain = True
-            self._complain_loose(loose)
+            if loose:
+                self._complain(loose_end(loose))
         self._decoder = PcmDecoder(self._source, raw.encoding, raw.channels, self.frames)
 
     def _open_wav(self, header: wav.WavHeader) -> None:
+        contents = examine(self._source, header)
         self.format, self.subtype, self.channel_mask = "WAV", header.fmt.subtype, header.channel_mask
         self.samplerate, self.channels = header.samplerate, header.channels
-        self.chunks, self._header = header.chunks, header
-        if header.open_end == "zero":
-            self._settle_zero(header)
-        if self._source.size is not None:
-            self._settle_file(header)
-        elif header.data_bytes is not None:
-            self.frames, loose = divmod(header.data_bytes, header.frame_bytes)
-            self._complain_loose(loose)
-        self.tags = info_tags(self.chunks)
+        self.frames, self.frames_certain = contents.frames, contents.certain
+        self.chunks, self.tags = contents.chunks, info_tags(contents.chunks)
+        for complaint in contents.complaints:
+            self._complain(complaint)
+        self._header = header
         self._decoder = PcmDecoder(self._source, header.fmt, header.channels, self.frames)
-
-    def _settle_zero(self, header: wav.WavHeader) -> None:
-        """A data size of 0: no samples at all, or a recorder that died before it could write the size."""
-        next_bytes = self._source.peek(8)
-        space = None if header.riff_end is None else header.riff_end - header.data_offset
-        if not next_bytes or (space and space > 0 and wav.begins_with_chunk(next_bytes, space)):
-            header.data_bytes, header.open_end = 0, ""
-            return
-        self._complain(
-            "the header declares 0 bytes of samples, as a crashed recorder leaves it, and more follow: "
-            "everything to the end was taken for samples"
-        )
-
-    def _settle_file(self, header: wav.WavHeader) -> None:
-        """Hold what the header declares against the bytes that are there, and fetch the metadata behind them."""
-        present = self._source.size - header.data_offset
-        declared = header.data_bytes
-        if declared is not None and declared + (1 << 32) <= present and header.riff_end is not None:
-            # A writer that counted beyond 32 bits: the sizes are right but for a multiple of 4 GiB.
-            self._complain(
-                f"the header declares {declared} bytes of samples in a file with {present}, its sizes having run over "
-                "at 4 GiB: everything to the end was taken for samples"
-            )
-            declared = None
-        elif declared is None and header.open_end == "streaming":
-            self._complain("the header leaves the length open, as a pipe does: the file was read to its end")
-        taken = present if declared is None else min(declared, present)
-        self.frames, loose = divmod(taken, header.frame_bytes)
-        self.frames_certain = True
-        if declared is not None and present < declared:
-            self._complain_short(declared // header.frame_bytes, self.frames)
-        else:
-            self._complain_loose(loose)
-        behind = header.data_offset + taken + taken % 2
-        if behind + 8 <= self._source.size:
-            self._source.seek(behind)
-            self.chunks += wav.parse_chunks(self._source.read(min(self._source.size - behind, _TRAILER_BYTES)))
-        self._source.seek(header.data_offset)
 
     def _open_library(self) -> None:
         decoder = LibsndfileDecoder(self._source.whole_file(), self.name, self.dtype.name)
@@ -250,7 +177,7 @@ class AudioReader:
         self.subtype, self.tags, self.frames = decoder.subtype, decoder.tags, decoder.frames
         self.samplerate, self.channels = decoder.samplerate, decoder.channels
         if decoder.cut_short:
-            self._complain(f"{decoder.cut_short}; what is there was read")
+            self._complain(decoder.cut_short)
 
     def _left(self) -> int | None:
         """Frames still to come, where that is known."""
@@ -275,24 +202,18 @@ class AudioReader:
                     f"({self._decoder.failure}); what came before was read"
                 )
             elif self.frames is not None and read < self.frames:
-                self._complain_short(self.frames, read)
+                self._complain(cut_short(self.frames, read))
             return
         if self.frames is not None and read < self.frames:
-            self._complain_short(self.frames, read)
+            self._complain(cut_short(self.frames, read))
             return
-        self._complain_loose(self._decoder.loose_bytes)
+        if self._decoder.loose_bytes:
+            self._complain(loose_end(self._decoder.loose_bytes))
         if self._header is not None and self._header.data_bytes is not None and self._source.size is None:
             # Reading on spares the program that feeds the pipe a broken one.
-            used = read * self._header.frame_bytes
-            self._source.skip(self._header.data_bytes + self._header.data_bytes % 2 - used)
-            self.chunks += wav.parse_chunks(self._source.read(_TRAILER_BYTES))
-
-    def _complain_short(self, declared: int, present: int) -> None:
-        self._complain(f"the header declares {declared} frames and {present} are there: cut short")
-
-    def _complain_loose(self, loose: int) -> None:
-        if loose:
-            self._complain(f"the samples end in the middle of a frame: the last {loose} bytes were dropped")
+            declared = self._header.data_bytes
+            self._source.skip(declared + declared % 2 - read * self._header.frame_bytes)
+            self.chunks += wav.parse_chunks(self._source.read(TRAILER_BYTES))
 
     def _complain(self, what: str) -> None:
         if self._strict:

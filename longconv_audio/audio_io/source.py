@@ -7,7 +7,6 @@ import io
 import os
 import stat
 import sys
-import tempfile
 
 from longconv_audio.errors import OptionError, UnreadableError
 
@@ -114,12 +113,12 @@ class ByteSource:
 
         A pipe is copied to an unnamed temporary file for that.
         """
-        descriptor = None
-        with contextlib.suppress(OSError, AttributeError, ValueError):
-            descriptor = self._file.fileno()
+        descriptor = plain_descriptor(self._file)
         if self.size is not None and descriptor is not None and self._origin == 0:
             self.seek(0)
             return io.FileIO(os.dup(descriptor), "rb")
+        import tempfile
+
         spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
         try:
             if self.size is not None:
@@ -172,12 +171,20 @@ class ByteSource:
             raise UnreadableError(f"{self.name}: reading failed: {error.strerror or error}") from error
 
 
+def plain_descriptor(file) -> int | None:
+    """The descriptor of a file whose bytes are the descriptor's own, which those of a GzipFile are not."""
+    if not isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom)):
+        return None
+    try:
+        return file.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def _is_special(file) -> bool:
     """Whether this is a device, which may call itself seekable and has no size."""
-    try:
-        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    except (OSError, AttributeError, ValueError):
-        return False
+    descriptor = plain_descriptor(file)
+    return descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _open(path: str) -> io.FileIO:
@@ -198,6 +205,8 @@ def _standard_input():
     stream = sys.stdin
     if stream is None:
         raise UnreadableError("standard input is closed; audio was expected there")
+    if stream.isatty():
+        raise UnreadableError("standard input is a terminal; audio was expected: pipe it in or name a file")
     stream = getattr(stream, "buffer", stream)
     try:
         return io.FileIO(stream.fileno(), "rb", closefd=False)

@@ -11,6 +11,8 @@ import sys
 
 from longconv_audio.errors import OptionError, UnwritableError
 
+from .source import plain_descriptor
+
 _COPY_BYTES = 1 << 20
 
 
@@ -172,15 +174,13 @@ class StreamTarget(_Target):
 
 def _is_seekable(file) -> bool:
     """Whether the start can be rewritten: in regular files and memory, but not where writes go to the end only."""
-    try:
-        if not file.seekable():
-            return False
-    except (AttributeError, ValueError):
+    # A temporary file is a wrapper around the file itself.
+    file = getattr(file, "file", file)
+    if isinstance(file, io.BytesIO):
+        return file.seekable()
+    descriptor = plain_descriptor(file)
+    if descriptor is None or not file.seekable():
         return False
-    try:
-        descriptor = file.fileno()
-    except (OSError, AttributeError, ValueError):
-        return True
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return False
     try:
@@ -202,6 +202,8 @@ def _standard_output():
     stream = sys.stdout
     if stream is None:
         raise UnwritableError("standard output is closed; the audio was to go there")
+    if stream.isatty():
+        raise UnwritableError("standard output is a terminal; pipe it on or name a file with -o")
     stream.flush()
     stream = getattr(stream, "buffer", stream)
     try:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from longconv_audio.errors import MismatchError, OptionError, UnwritableError
 
-from . import pcm
-from .encoders import LibsndfileEncoder, PlainEncoder, wav_builder
+from . import pcm, wav_header
+from .encoders import LibsndfileEncoder, PlainEncoder
 from .formats import WAV_FORMATS, WAV_SUBTYPES, choose_subtype, format_of
-from .reader import RawLayout
 from .targets import open_target
-from .wav_header import info_chunk
 
 __all__ = ["AudioWriter", "choose_subtype", "format_of"]
 
@@ -39,7 +38,7 @@ class AudioWriter:
         channels: samples per frame.
         format: as soundfile names it, or "OPUS"; None takes it from the suffix, and WAV for "-" and file objects.
         subtype: the encoding of the samples, as soundfile names it; None is the one nearest to FLOAT.
-        frames: how many will be written, where that is known: a pipe's header can then say so. They must be that many.
+        frames: how many will be written, where it is certain: a pipe's header then says so, and `close` insists.
         tags: title, artist, album, ... as soundfile names them.
         chunks: (identifier, contents) of metadata chunks for a WAV.
         channel_mask: speaker bits for a WAV of as many channels.
@@ -70,7 +69,7 @@ class AudioWriter:
         tags: Mapping[str, str] | None = None,
         chunks: Sequence[tuple[str, bytes]] = (),
         channel_mask: int | None = None,
-        raw: RawLayout | None = None,
+        raw: pcm.RawLayout | None = None,
         overwrite: bool = False,
         dither: str = "none",
     ) -> None:
@@ -181,9 +180,22 @@ class AudioWriter:
         if self.format not in WAV_FORMATS or self.subtype not in WAV_SUBTYPES:
             return None
         chunks = list(chunks)
-        if not any(name == "LIST" and body[:4] == b"INFO" for name, body in chunks) and (info := info_chunk(tags)):
+        info = wav_header.info_chunk(tags)
+        if info and not any(name == "LIST" and body[:4] == b"INFO" for name, body in chunks):
             chunks.append(info)
-        return wav_builder(pcm.SampleFormat(self.subtype), self.samplerate, self.channels, self.format, chunks, mask)
+        header = partial(
+            wav_header.build_header,
+            pcm.SampleFormat(self.subtype),
+            self.samplerate,
+            self.channels,
+            chunks=chunks,
+            channel_mask=mask,
+            extensible=self.format == "WAVEX",
+            rf64=self.format == "RF64",
+        )
+        # What no WAV can hold shows here, before anything is opened.
+        header(0)
+        return header
 
     def _open_library(self, tags: dict[str, str], chunks: Sequence[tuple[str, bytes]]) -> None:
         format = "OGG" if self.format == "OPUS" else self.format
@@ -199,4 +211,3 @@ class AudioWriter:
     def _unwritable(self, error: OSError) -> UnwritableError:
         reason = _REASONS.get(error.errno, error.strerror or str(error))
         return UnwritableError(f"{self.name}: writing failed after {self.frames_written} frames: {reason}")
-

@@ -8,6 +8,8 @@ S samples that follow, so that every call carries about the same load.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..planning import Segment, StreamPlan
@@ -40,13 +42,16 @@ class LowLatency:
         self._at = 0
 
     def input_block(self) -> np.ndarray:
-        """Where the next `span` samples of every input go, `(inputs, span)`, to be filled before `run`."""
+        """Where the next `span` samples of every input go, `(inputs, span)`, to be filled before each `start`."""
         return self._recent[:, self.span :]
 
-    def run(self, samples: int, out: np.ndarray) -> None:
+    def start(self, samples: int, out: np.ndarray) -> Callable[[], None]:
         """Convolves the first `samples` of the input block into `out`, `(outputs, samples)`, any strides.
 
         Fewer samples than `span` end the stream: nothing may follow them but another `prime`.
+
+        Returns:
+            a function with nothing left to do, for all is done in the caller's thread.
         """
         self.input_block()[:, samples:] = 0
         if samples == self.span:
@@ -55,6 +60,7 @@ class LowLatency:
             whole = np.empty((self.outputs, self.span), self.dtype)
             self._within_block(self.span, whole)
             out[...] = whole[:, :samples]
+        return _done
 
     def process(self, x: np.ndarray, out: np.ndarray) -> None:
         """Convolves any number of samples at once, `(inputs, n)` to `(outputs, n)`, with a "zero" plan."""
@@ -103,6 +109,10 @@ class LowLatency:
         self._recent[:, : self.span] = block
         block[...] = 0
         self._at = 0
+
+
+def _done() -> None:
+    pass
 
 
 class _Head:

@@ -7,7 +7,9 @@ are kept, so each sample is transformed once forth and once back, whatever the f
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
 
 import numpy as np
@@ -48,13 +50,17 @@ class OverlapSave:
             self._paths[path.output].append((path.input, spectra[key]))
         bins = segment.fft_size // 2 + 1
         self._group = -(-plan.rows // workers) if min(self.inputs, self.outputs) < workers else plan.rows
-        # A ring of spectra, a whole number of calls long, so that the rows of one call lie side by side.
-        calls = 1 + -(-(segment.count - 1) // plan.rows)
+        # A ring of spectra, a whole number of calls long, so that the rows of one call lie side by side. One call
+        # is transformed while the products of the one before are still being made.
+        calls = (2 if workers > 1 else 1) + -(-(segment.count - 1) // plan.rows)
         self._ring = calls * plan.rows
         complex_dtype = pocketfft.COMPLEX_OF[self.dtype]
-        self._samples = np.zeros((self.inputs, self._overlap + self.span), self.dtype)
+        # Two sets of buffers: the one is filled while the other is transformed.
+        self._buffers = np.zeros((2, self.inputs, self._overlap + self.span), self.dtype)
         self._spectra = np.zeros((self.inputs, self._ring, bins), complex_dtype)
-        self._row = 0
+        self._row = self._side = 0
+        self._transforms: list[Future] = []
+        self._products: list[Future] = []
         self._scratch = SimpleQueue()
         for _ in range(workers):
             self._scratch.put(
@@ -63,30 +69,49 @@ class OverlapSave:
         self._pool = ThreadPoolExecutor(workers, "longconv") if workers > 1 else None
 
     def input_block(self) -> np.ndarray:
-        """Where the next `span` samples of every channel go: `(inputs, span)`, to be filled before `run`."""
-        return self._samples[:, self._overlap :]
+        """Where the next `span` samples of every channel go: `(inputs, span)`, to be filled before each `start`."""
+        return self._buffers[self._side, :, self._overlap :]
 
-    def run(self, samples: int, out: np.ndarray) -> None:
-        """Convolves the first `samples` of the input block into `out`, `(outputs, samples)`, any strides.
+    def start(self, samples: int, out: np.ndarray) -> Callable[[], None]:
+        """Begins to convolve the first `samples` of the input block into `out`, `(outputs, samples)`, any strides.
 
         Fewer samples than `span` end the stream: nothing may follow them but another `prime`.
+
+        Returns:
+            a function that returns when `out` is complete. What was started before is complete already.
         """
         rows = -(-samples // self._hop)
         if samples < rows * self._hop:
             self.input_block()[:, samples : rows * self._hop] = 0
+        buffer, row = self._buffers[self._side], self._row
         groups = range(0, rows, self._group)
-        self._each(self._transform, [(i, first, rows) for i in range(self.inputs) for first in groups])
-        self._each(self._convolve, [(o, first, rows, samples, out) for o in range(self.outputs) for first in groups])
-        if rows == self.plan.rows:
-            self._row = (self._row + rows) % self._ring
-            self._keep_overlap(self._samples[:, self.span :])
+        transforms = [(buffer[i], i, row, first, rows) for i in range(self.inputs) for first in groups]
+        products = [(o, row, first, rows, samples, out) for o in range(self.outputs) for first in groups]
+        if self._pool is None:
+            for arguments in transforms:
+                self._transform(*arguments)
+            for arguments in products:
+                self._convolve([], *arguments)
+        else:
+            before, mine = self._products, [self._pool.submit(self._transform, *a) for a in transforms]
+            # The pool takes tasks in order, so whatever a task waits for is done or in other hands.
+            needed = self._transforms + mine
+            self._products = [self._pool.submit(self._convolve, needed, *a) for a in products]
+            self._transforms = mine
+            _finish(before)
+        self._row = (row + rows) % self._ring
+        self._side = 1 - self._side
+        self._buffers[self._side, :, : self._overlap] = buffer[:, self.span :]
+        return partial(_finish, self._products)
 
     def prime(self, history: np.ndarray) -> None:
         """Starts anew, as if `history`, `(inputs, n)`, had been run through before."""
+        _finish(self._products)
         self._row = 0
+        overlap = self._buffers[self._side, :, : self._overlap]
         if not history.shape[1]:
             self._spectra[...] = 0
-            self._samples[:, : self._overlap] = 0
+            overlap[...] = 0
             return
         need = (self._count - 1) * self._hop + self._overlap
         past = np.zeros((self.inputs, need), self.dtype)
@@ -96,41 +121,27 @@ class OverlapSave:
             end = need - (p - 1) * self._hop
             for i in range(self.inputs):
                 pocketfft.rfft(past[i, end - self._fft_size : end], self._spectra[i, -p])
-        self._keep_overlap(past[:, need - self._overlap :])
+        overlap[...] = past[:, need - self._overlap :]
 
     def close(self) -> None:
         """Ends the threads."""
         if self._pool:
             self._pool.shutdown()
 
-    def _keep_overlap(self, last: np.ndarray) -> None:
-        for i in range(self.inputs):
-            self._samples[i, : self._overlap] = last[i]
-
-    def _each(self, task, arguments) -> None:
-        if self._pool is None or len(arguments) == 1:
-            for args in arguments:
-                task(*args)
-        else:
-            for future in [self._pool.submit(task, *args) for args in arguments]:
-                future.result()
-
-    def _transform(self, channel: int, first: int, rows: int) -> None:
+    def _transform(self, samples: np.ndarray, channel: int, row: int, first: int, rows: int) -> None:
         last = min(first + self._group, rows)
-        step = self._samples.itemsize
+        step = samples.itemsize
         windows = np.lib.stride_tricks.as_strided(
-            self._samples[channel, first * self._hop :],
-            (last - first, self._fft_size),
-            (self._hop * step, step),
-            writeable=False,
+            samples[first * self._hop :], (last - first, self._fft_size), (self._hop * step, step), writeable=False
         )
-        pocketfft.rfft(windows, self._spectra[channel, self._row + first : self._row + last])
+        pocketfft.rfft(windows, self._spectra[channel, row + first : row + last])
 
-    def _convolve(self, channel: int, first: int, rows: int, samples: int, out: np.ndarray) -> None:
+    def _convolve(self, needed: list[Future], channel, row, first, rows, samples, out: np.ndarray) -> None:
+        _finish(needed)
         last = min(first + self._group, rows)
         scratch = self._scratch.get()
         product, result = scratch[0][: last - first], scratch[1][: last - first]
-        self._multiply(channel, self._row + first, product)
+        self._multiply(channel, row + first, product)
         pocketfft.irfft(product, self._fft_size, result)
         for r in range(last - first):
             start = (first + r) * self._hop
@@ -168,3 +179,8 @@ class OverlapSave:
         yield slice(0, first), self._spectra[source, row : row + first]
         if first < rows:
             yield slice(first, rows), self._spectra[source, : rows - first]
+
+
+def _finish(futures: list[Future]) -> None:
+    for future in futures:
+        future.result()

@@ -45,7 +45,7 @@ def _from_extension(module):
     def fft(x, forward=True):
         return module.c2c(x, (-1,), forward, _UNSCALED, None, 1)
 
-    return rfft, irfft, fft, module.good_size
+    return rfft, irfft, fft
 
 
 def _from_scipy():
@@ -66,7 +66,7 @@ def _from_scipy():
     def fft(x, forward=True):
         return scipy.fft.fft(x) if forward else scipy.fft.ifft(x, norm="forward")
 
-    return rfft, irfft, fft, scipy.fft.next_fast_len
+    return rfft, irfft, fft
 
 
 def _load():
@@ -79,7 +79,7 @@ def _load():
     return _from_scipy()
 
 
-rfft, irfft, fft, good_size = _load()
+rfft, irfft, fft = _load()
 
 
 def partition_spectra(taps: np.ndarray, size: int, count: int, fft_size: int, dtype) -> np.ndarray:

@@ -93,8 +93,7 @@ class TestToml:
     def test_relative_to_the_matrix_file(self, folder, monkeypatch):
         monkeypatch.chdir("/")
         (folder / "irs" / "m.toml").write_text(
-            'path = [{input=1, output=1, file="../hall.wav"}, '
-            f'{{input=1, output=2, file="{folder}/irs/room.wav"}}]'
+            f'path = [{{input=1, output=1, file="../hall.wav"}}, {{input=1, output=2, file="{folder}/irs/room.wav"}}]'
         )
         h = dense(read_matrix(folder / "irs" / "m.toml", samplerate=48000))
         assert np.array_equal(h[0, 0], HALL[0])
@@ -120,7 +119,7 @@ class TestToml:
             folder,
             'path = [{input=1, output=1, file="hall44.wav", delay_samples=5}, {input=1, output=2, file="hall.wav"}, '
             '{input=1, output=3, file="hall.wav"}, {input=1, output=3, file="hall44.wav", delay_samples=5}, '
-            '{input=1, output=4, direct=true, delay_samples=3}]',
+            "{input=1, output=4, direct=true, delay_samples=3}]",
             notes=notes,
         )
         resampled, origin = shaping.resample(np.pad(HALL[:1], ((0, 0), (5, 0))), 44100, 48000)

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from longconv_audio.audio_io import AudioReader, AudioWriter
+from longconv_audio.errors import UnreadableError
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -109,6 +110,36 @@ def test_we_read_ffmpegs_pipe(codec, container):
     assert np.abs(x - noise(2)).max() < (0.04 if codec in ("pcm_u8", "pcm_mulaw") else 1e-7)
     if container == "wav":
         assert said == "WAV []"
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("container", ["w64", "caf"])
+def test_what_libsndfile_cannot_read_from_a_pipe_is_refused(container):
+    source = ["-f", "f64le", "-ar", "48000", "-ac", "2", "-i", "-"]
+    command = ["ffmpeg", "-v", "error", *source, "-c:a", "pcm_f32le", "-f", container, "-"]
+    done = subprocess.run(command, input=noise(2).T.tobytes(), capture_output=True, timeout=30)
+    if done.returncode:
+        pytest.skip("ffmpeg does not write this to a pipe")
+    with pytest.raises(UnreadableError) as caught:
+        AudioReader(io.BytesIO(done.stdout))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_terminal_is_no_place_for_audio():
+    pty = pytest.importorskip("pty")
+    ends = pty.openpty()
+    code = "from longconv_audio.audio_io import *; {}"
+    for call, words in (
+        ("AudioReader('-')", b"standard input is a terminal"),
+        ("AudioWriter('-', samplerate=1, channels=1)", b"standard output is a terminal"),
+    ):
+        command = [sys.executable, "-c", code.format(call)]
+        done = subprocess.run(
+            command, stdin=ends[1], stdout=ends[1], stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=30
+        )
+        assert words in done.stderr
+    for end in ends:
+        os.close(end)
 
 
 @needs_sox

@@ -1,8 +1,10 @@
 """Reading: every block equals what libsndfile reads, and every damaged file ends in one clear line."""
 
 import glob
+import gzip
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -385,6 +387,31 @@ def test_a_suffix_says_nothing(tmp_path):
         with AudioReader(as_path(tmp_path, contents, "x.raw")) as audio:
             assert audio.format == format
             assert np.abs(audio.read()).max() > 0.4
+
+
+def test_a_file_object_that_stands_for_another(tmp_path):
+    # Its descriptor leads to the compressed bytes.
+    for format in ("WAV", "FLAC"):
+        memory = io.BytesIO()
+        soundfile.write(memory, noise().T, 48000, format=format, subtype="PCM_16")
+        path = as_path(tmp_path, gzip.compress(memory.getvalue()), "x.gz")
+        with gzip.open(path) as file, AudioReader(file, dtype="float64") as audio:
+            assert audio.format == format
+            assert np.abs(audio.read() - noise()).max() < 2.0**-15
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+def test_mp3_without_a_length(tmp_path):
+    for rate, warnings in (("-q:a", 1), ("-b:a", 0)):
+        path = str(tmp_path / "x.mp3")
+        source = ["-f", "lavfi", "-i", "sine=d=3:r=44100", rate, "4" if rate == "-q:a" else "128k"]
+        command = ["ffmpeg", "-v", "error", "-y", *source, "-write_xing", "0", path]
+        if subprocess.run(command).returncode:
+            pytest.skip("this ffmpeg writes no MP3")
+        with AudioReader(path) as audio:
+            assert audio.frames is None
+            assert np.abs(audio.read()).max() > 0.05
+            assert len(audio.warnings) == warnings
 
 
 def test_a_foreign_wav_with_a_header_too_long_for_a_pipe(monkeypatch):

@@ -122,9 +122,7 @@ def test_what_no_wav_holds(channels, rate):
 
 
 def test_every_cut_is_unreadable():
-    header = wav_header.build_header(
-        pcm.SampleFormat("PCM_24"), 48000, 4, 10, reserve=True, chunks=[("bext", b"abc")]
-    )
+    header = wav_header.build_header(pcm.SampleFormat("PCM_24"), 48000, 4, 10, reserve=True, chunks=[("bext", b"abc")])
     for length in range(len(header)):
         with pytest.raises(UnreadableError, match=r"cut short"):
             wav.parse_header(Pipe(header[:length]))

@@ -1,5 +1,6 @@
 """Writing: levels and bits as they were, and a file under its name only when it is whole."""
 
+import gzip
 import io
 import os
 import resource
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -134,6 +136,16 @@ def test_known_length_on_a_pipe(subtype):
     assert len(pipe.taken) % 2 == 0
     with pytest.raises(UnwritableError, match="promised 10 frames and 9 were written"):
         write(Pipe(), noise(1, 9), subtype=subtype, frames=10)
+
+
+def test_file_objects_that_cannot_go_back(tmp_path):
+    with gzip.open(tmp_path / "x.gz", "wb") as file:
+        write(file, noise(), subtype="DOUBLE")
+    with gzip.open(tmp_path / "x.gz") as file, AudioReader(file, dtype="float64") as audio:
+        assert np.array_equal(audio.read(), noise())
+    with tempfile.NamedTemporaryFile() as file:
+        write(file, noise(), subtype="DOUBLE")
+        assert np.array_equal(read(file.name), noise())
 
 
 @pytest.mark.parametrize("name", list(pcm.RAW_FORMATS))

@@ -1,0 +1,58 @@
+"""The FFT, through scipy's extension module and through scipy.fft, against NumPy's in double precision."""
+
+import numpy as np
+import pytest
+
+from longconv_audio.engines import pocketfft
+from tests.measures import snr
+
+ROADS = {"extension": lambda: pocketfft._from_extension(pocketfft._extension()), "scipy": pocketfft._from_scipy}
+
+
+@pytest.fixture(params=ROADS)
+def road(request):
+    if request.param == "extension" and pocketfft._extension() is None:
+        pytest.skip("this scipy has no PocketFFT extension")
+    return ROADS[request.param]()
+
+
+@pytest.mark.parametrize("n", [2, 30, 1000, 4096])
+@pytest.mark.parametrize("out", [False, True])
+def test_real(rng, road, n, out):
+    rfft, irfft, _ = road
+    x = rng.standard_normal((5, n))
+    spectrum = np.empty((5, n // 2 + 1), complex) if out else None
+    result = rfft(x, spectrum)
+    assert snr(result, np.fft.rfft(x)) > 290
+    if out:
+        np.testing.assert_array_equal(spectrum, result)
+    back = irfft(result, n, np.empty((5, n)) if out else None)
+    assert snr(back, n * x) > 290
+
+
+def test_single_precision_stays_single(rng, road):
+    x = rng.standard_normal((4, 512)).astype(np.float32)
+    assert road[0](x).dtype == np.complex64
+    assert road[1](road[0](x), 512).dtype == np.float32
+
+
+def test_overlapping_windows_need_no_copy(rng, road):
+    x = rng.standard_normal(1000)
+    windows = np.lib.stride_tricks.sliding_window_view(x, 400)[::100]
+    assert snr(road[0](windows), np.fft.rfft(windows)) > 290
+
+
+def test_complex_forth_and_back(rng, road):
+    x = rng.standard_normal((3, 60)) + 1j * rng.standard_normal((3, 60))
+    assert snr(road[2](x), np.fft.fft(x)) > 290
+    assert snr(road[2](road[2](x), forward=False), 60 * x) > 290
+
+
+def test_partition_spectra_cut_and_pad(rng):
+    taps = rng.standard_normal(50)
+    spectra = pocketfft.partition_spectra(taps, 20, 4, 64, np.float64)
+    assert spectra.shape == (4, 33)
+    parts = [np.fft.irfft(row, 64) * 64 for row in spectra]
+    np.testing.assert_allclose(np.concatenate([part[:20] for part in parts])[:50], taps, atol=1e-13)
+    np.testing.assert_allclose(parts[2][10:], 0, atol=1e-13)
+    assert not spectra[3].any()
