@@ -36,7 +36,8 @@ _MOST_ROWS = 64
 _DOUBLING_MEMORY = 512 << 20
 
 _SMALLEST_FFT = 1 << 10
-_LARGEST_SIZE_IN_TIME = 1 << 14
+# A larger partition saves nothing any more, and its transforms are what the slowest block waits for.
+_LARGEST_SIZE_IN_TIME = 1 << 13
 _HEAD = 64
 
 
