@@ -18,7 +18,7 @@ from itertools import combinations
 LATENCIES = ("zero", "block", "offline")
 MODES = ("full", "same", "valid", "causal", "circular")
 
-# Measured with PocketFFT on one core of an AMD EPYC (Zen 4): nanoseconds per point and log2(points) of a real
+# Measured with scipy's FFT on one core of an AMD EPYC (Zen 4): nanoseconds per point and log2(points) of a real
 # FFT, alone and in a vector of rows, and nanoseconds per byte of a complex multiply-accumulate. Only their
 # ratios decide.
 _SCALAR_FFT = {4: 0.27, 8: 0.29}

@@ -220,11 +220,11 @@ def test_workers_do_not_change_the_result(rng):
 
 
 def test_a_shared_filter_is_transformed_once(monkeypatch):
-    from longconv_audio.engines import pocketfft
+    from longconv_audio.engines import fft
 
     calls = []
-    original = pocketfft.partition_spectra
-    monkeypatch.setattr(pocketfft, "partition_spectra", lambda *args: calls.append(args) or original(*args))
+    original = fft.partition_spectra
+    monkeypatch.setattr(fft, "partition_spectra", lambda *args: calls.append(args) or original(*args))
     Convolver(np.ones(1000), channels=64)
     assert len(calls) == 1
 

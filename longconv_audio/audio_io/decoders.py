@@ -76,7 +76,6 @@ class LibsndfileDecoder:
     Args:
         file: an unbuffered file with a descriptor; closed here.
         name: what to call it in messages.
-        dtype: of the arrays that `read` will be given.
 
     Attributes:
         samplerate, channels, format, subtype, tags: as soundfile has them.
@@ -89,7 +88,7 @@ class LibsndfileDecoder:
         UnreadableError: not audio, or damaged beyond opening.
     """
 
-    def __init__(self, file, name: str, dtype: str) -> None:
+    def __init__(self, file, name: str) -> None:
         import soundfile
 
         class Forward(soundfile.SoundFile):
@@ -116,7 +115,7 @@ class LibsndfileDecoder:
         if self.samplerate <= 0 or self.channels <= 0:
             self.close()
             raise UnreadableError(f"{name}: the header says {self.channels} channels at {self.samplerate} Hz")
-        self._buffer = np.empty((_PIECE_FRAMES // self.channels + 1, self.channels), dtype)
+        self._buffer = np.empty((_PIECE_FRAMES // self.channels + 1, self.channels), np.float32)
         try:
             self._examine(name)
         except BaseException:
@@ -126,6 +125,8 @@ class LibsndfileDecoder:
     def read(self, out: np.ndarray) -> int:
         """Fill `out` `(channels, n)`; fewer frames only at the end. Returns how many."""
         done = 0
+        if self._buffer.dtype != out.dtype:
+            self._buffer = np.empty(self._buffer.shape, out.dtype)
         while done < out.shape[1] and not self.failure:
             piece = self._buffer[: out.shape[1] - done]
             got = self._read_piece(piece)

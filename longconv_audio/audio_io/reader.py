@@ -27,7 +27,7 @@ class AudioReader:
         source: a path, "-" for standard input, or a file object open in binary mode.
         raw: what the samples are where there is no header.
         strict: raise where the default is to process what is there and warn.
-        dtype: "float32" or "float64", of the blocks.
+        dtype: "float32" or "float64", of the blocks; it may be changed between two of them.
 
     Attributes:
         name: the path, or what to call the source in messages.
@@ -171,7 +171,7 @@ class AudioReader:
         self._decoder = PcmDecoder(self._source, header.fmt, header.channels, self.frames)
 
     def _open_library(self) -> None:
-        decoder = LibsndfileDecoder(self._source.whole_file(), self.name, self.dtype.name)
+        decoder = LibsndfileDecoder(self._source.whole_file(), self.name)
         self._decoder = decoder
         self.format = {"WAVEX": "WAV", "RF64": "WAV", "MPEG": "MP3"}.get(decoder.format, decoder.format)
         self.subtype, self.tags, self.frames = decoder.subtype, decoder.tags, decoder.frames

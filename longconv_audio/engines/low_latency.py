@@ -14,7 +14,7 @@ import numpy as np
 
 from ..planning import Segment, StreamPlan
 from ..routing import FilterMatrix
-from . import pocketfft
+from . import fft
 
 # Bytes of spectra that one task multiplies: some tens of microseconds, far below the deadline of a block.
 _TASK = 1 << 20
@@ -147,13 +147,13 @@ class _Run:
         self.segment, self.slot = segment, 0
         self._slots = slots
         count, bins = segment.count, segment.fft_size // 2 + 1
-        complex_dtype = pocketfft.COMPLEX_OF[dtype]
+        complex_dtype = fft.COMPLEX_OF[dtype]
         cache: dict[int, np.ndarray] = {}
         self._filters = []
         for path in matrix.paths:
             if id(path.taps) not in cache:
                 taps = path.taps[segment.offset :]
-                spectra = pocketfft.partition_spectra(taps, segment.size, count, segment.fft_size, dtype)
+                spectra = fft.partition_spectra(taps, segment.size, count, segment.fft_size, dtype)
                 cache[id(path.taps)] = np.ascontiguousarray(spectra[::-1])  # as the ring has them: oldest first
             self._filters.append((path.output, path.input, cache[id(path.taps)]))
         # Each past spectrum stands twice, `count` rows apart, so that the last `count` are always in one piece.
@@ -245,7 +245,7 @@ class _Run:
 
     def _transform(self, channel: int) -> None:
         spectrum = self._past[channel, self._newest]
-        pocketfft.rfft(self._window[channel], spectrum)
+        fft.rfft(self._window[channel], spectrum)
         self._past[channel, self._newest + self.segment.count] = spectrum
 
     def _clear(self) -> None:
@@ -259,4 +259,4 @@ class _Run:
         self._sum[output] += np.add.reduce(term) if last - first > 1 else term[0]
 
     def _invert(self, channel: int) -> None:
-        pocketfft.irfft(self._sum[channel], self.segment.fft_size, self._result[channel])
+        fft.irfft(self._sum[channel], self.segment.fft_size, self._result[channel])

@@ -1,10 +1,10 @@
-"""Convolution of NumPy arrays along the last axis, by PocketFFT."""
+"""Convolution of NumPy arrays along the last axis, by scipy's FFT."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import pocketfft
+from . import fft
 
 # Samples that are transformed in one call: near the cache, and bounded memory for a signal of any length.
 _AT_ONCE = 1 << 18
@@ -85,11 +85,11 @@ def _filter_spectrum(h: np.ndarray, n: int, dtype) -> np.ndarray:
 
 
 def _transform(x: np.ndarray) -> np.ndarray:
-    return pocketfft.fft(x) if x.dtype.kind == "c" else pocketfft.rfft(x)
+    return fft.fft(x) if x.dtype.kind == "c" else fft.rfft(x)
 
 
 def _invert(spectrum: np.ndarray, n: int, dtype) -> np.ndarray:
-    return pocketfft.fft(spectrum, forward=False) if np.dtype(dtype).kind == "c" else pocketfft.irfft(spectrum, n)
+    return fft.fft(spectrum, forward=False) if np.dtype(dtype).kind == "c" else fft.irfft(spectrum, n)
 
 
 def _product(x: np.ndarray, h: np.ndarray, matrix: bool) -> np.ndarray:

@@ -472,3 +472,12 @@ def test_importing_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_precision_can_change_between_blocks(rng, tmp_path):
+    x = rng.standard_normal((1000, 2)) / 8
+    soundfile.write(tmp_path / "x.aiff", x, 48000, subtype="DOUBLE", format="AIFF")
+    with AudioReader(tmp_path / "x.aiff") as reader:
+        assert reader.read(500).dtype == np.float32
+        reader.dtype = np.dtype("float64")
+        np.testing.assert_array_equal(reader.read(500), x[500:].T)

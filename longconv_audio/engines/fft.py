@@ -1,9 +1,10 @@
 """The FFT that scipy.fft is made of, called with an `out` argument and without scipy's import time.
 
-scipy.fft's transforms are PocketFFT (Reinecke), vectorised over four rows in single precision and two in
-double. `import scipy.fft` costs a quarter of a second, most of it for array interfaces that nothing here
-uses, and its functions allocate their result, which for blocks of megabytes costs as much as part of the
-transform. So the extension module is loaded by its file. Where scipy ships another one, scipy.fft serves.
+scipy.fft's transforms are PocketFFT (Reinecke) and, from scipy 1.18 on, its successor in DUCC, both vectorised over
+four rows in single precision and two in double. `import scipy.fft` costs a quarter of a second, most of it for array
+interfaces that nothing here uses, and its functions allocate their result, which for blocks of megabytes costs as
+much as part of the transform. So the extension module is loaded by its file. Where scipy ships another one,
+scipy.fft serves.
 
 All transforms run along the last axis and none of them is scaled.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +21,29 @@ import numpy as np
 COMPLEX_OF = {np.dtype(np.float32): np.dtype(np.complex64), np.dtype(np.float64): np.dtype(np.complex128)}
 
 _UNSCALED = 0
+_EXTENSIONS = (("_pocketfft", "pypocketfft"), ("_duccfft", "pyduccfft"))
 
 
 def _extension():
-    """PocketFFT's extension module, or None where this scipy does not have it."""
+    """scipy's extension module, or None where this scipy has neither.
+
+    It is loaded under its own name, so that scipy.fft, imported before or after, has the same one: loaded twice, it
+    would be torn down twice when the interpreter ends.
+    """
     scipy = importlib.util.find_spec("scipy")
     for folder in scipy.submodule_search_locations if scipy else ():
-        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-            file = Path(folder, "fft", "_pocketfft", "pypocketfft" + suffix)
-            if file.is_file():
-                loader = importlib.machinery.ExtensionFileLoader("pypocketfft", str(file))
-                module = importlib.util.module_from_spec(importlib.util.spec_from_loader("pypocketfft", loader))
-                loader.exec_module(module)
-                return module
+        for package, name in _EXTENSIONS:
+            full_name = f"scipy.fft.{package}.{name}"
+            if full_name in sys.modules:
+                return sys.modules[full_name]
+            for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+                file = Path(folder, "fft", package, name + suffix)
+                if file.is_file():
+                    loader = importlib.machinery.ExtensionFileLoader(full_name, str(file))
+                    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(full_name, loader))
+                    loader.exec_module(module)
+                    sys.modules[full_name] = module
+                    return module
     return None
 
 

@@ -1,18 +1,21 @@
 """The FFT, through scipy's extension module and through scipy.fft, against NumPy's in double precision."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from longconv_audio.engines import pocketfft
+from longconv_audio.engines import fft
 from tests.measures import snr
 
-ROADS = {"extension": lambda: pocketfft._from_extension(pocketfft._extension()), "scipy": pocketfft._from_scipy}
+ROADS = {"extension": lambda: fft._from_extension(fft._extension()), "scipy": fft._from_scipy}
 
 
 @pytest.fixture(params=ROADS)
 def road(request):
-    if request.param == "extension" and pocketfft._extension() is None:
-        pytest.skip("this scipy has no PocketFFT extension")
+    if request.param == "extension" and fft._extension() is None:
+        pytest.skip("this scipy has another extension")
     return ROADS[request.param]()
 
 
@@ -50,9 +53,23 @@ def test_complex_forth_and_back(rng, road):
 
 def test_partition_spectra_cut_and_pad(rng):
     taps = rng.standard_normal(50)
-    spectra = pocketfft.partition_spectra(taps, 20, 4, 64, np.float64)
+    spectra = fft.partition_spectra(taps, 20, 4, 64, np.float64)
     assert spectra.shape == (4, 33)
     parts = [np.fft.irfft(row, 64) * 64 for row in spectra]
     np.testing.assert_allclose(np.concatenate([part[:20] for part in parts])[:50], taps, atol=1e-13)
     np.testing.assert_allclose(parts[2][10:], 0, atol=1e-13)
     assert not spectra[3].any()
+
+
+@pytest.mark.parametrize("order", ["scipy.fft, {}", "{}, scipy.fft", "scipy.signal, {}", "{}, torch, scipy.fft"])
+def test_scipy_shares_the_extension(order):
+    """Loaded a second time under another name, it crashes some interpreters when they end."""
+    names = order.format("longconv_audio.engines.fft")
+    if "torch" in names:
+        pytest.importorskip("torch")
+    code = (
+        f"import {names}, numpy as np; x = np.arange(8.0); "
+        "assert abs(scipy.fft.rfft(x) - longconv_audio.engines.fft.rfft(x)).max() < 1e-12"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
