@@ -30,8 +30,9 @@ EXIT_CODES = {
     errors.ClippedError: 6,
     errors.UnwritableError: 8,
 }
-INTERRUPTED, TERMINATED = 130, 143
-USAGE, FAULT = 2, 1
+INTERRUPTED, USAGE, FAULT = 130, 2, 1
+
+_ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 _UsageError = typer.BadParameter.__base__
 
@@ -64,7 +65,9 @@ def _main(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits: expected failures are one line on standard error and a code of their own."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in _ENDINGS:
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _end)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # numpy's words on an overflow, whose outcome is a failure of ours
     try:
@@ -96,5 +99,11 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _terminate(number, frame) -> None:
-    sys.exit(TERMINATED)
+def _end(number, frame) -> None:
+    """Unwinds, so that no temporary file is left. A second signal must not disturb that."""
+    for name in _ENDINGS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)

@@ -125,7 +125,7 @@ def apply(
     device: Annotated[Device, _option("Where to compute.", ENGINE)] = Device.auto,
     precision: Annotated[
         Precision | None,
-        _option("Of the arithmetic.", ENGINE, show_default="single; double for PCM_32 and DOUBLE output"),
+        _option("Of the arithmetic.", ENGINE, show_default="single; double for PCM_24, PCM_32 and DOUBLE output"),
     ] = None,
     block_size: Annotated[int | None, _option("Points of the FFT.", ENGINE, show_default="by the cost model")] = None,
     nonfinite: Annotated[NonFinite, _option("NaN and infinity in the input.", ENGINE)] = NonFinite.error,

@@ -130,6 +130,10 @@ def _read_one(
     source: str, samplerate: int, inputs: int, mode: str, settings: FilterSettings, strict: bool, notes: list[str]
 ) -> FilterMatrix:
     if source.endswith(MATRIX_SUFFIXES):
+        if settings.offset or settings.length is not None or settings.fade_out:
+            raise OptionError(
+                f"--ir-offset, --ir-length and --fade-out do not reach into {source}: give its paths an offset and length"
+            )
         matrix = read_matrix(source, samplerate=samplerate, rate=settings.rate, strict=strict, notes=notes)
         if matrix.inputs != inputs:
             raise MismatchError(

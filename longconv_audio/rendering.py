@@ -30,8 +30,10 @@ NON_FINITES = ("error", "zero")
 PRECISIONS = {"single": np.float32, "double": np.float64}
 # Bytes of samples on their way from one thread to the next.
 _BLOCK_BYTES = 2 << 20
-# Encodings with more than the 24 bits that single precision carries.
-_WIDE_SUBTYPES = ("DOUBLE", "PCM_32")
+# Points of an FFT; beyond these nothing is gained, and memory runs out.
+_LARGEST_FFT = 1 << 24
+# Encodings whose last bits the rounding of a convolution in single precision, 135 dB below the signal, would change.
+_WIDE_SUBTYPES = ("DOUBLE", "PCM_32", "PCM_24")
 _FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 _DITHERED_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8")
 
@@ -52,7 +54,7 @@ class RenderSettings:
         dither: "auto" (16 bits and fewer), "tpdf" or "none".
         metadata: "keep" or "drop" tags and descriptive chunks.
         overwrite: whether an output that exists may be replaced.
-        precision: "single", "double", or None: double where the output has more than 24 bits.
+        precision: "single", "double", or None: double where the output has 24 bits or more, or is DOUBLE.
         block_size: points of the FFT; None leaves it to the planner.
     """
 
@@ -79,8 +81,8 @@ class RenderSettings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"--{name} {getattr(self, name)}: expected {', '.join(filter(None, known))}")
-        if self.block_size is not None and self.block_size < 2:
-            raise OptionError(f"--block-size {self.block_size}: expected 2 points or more")
+        if self.block_size is not None and not 2 <= self.block_size <= _LARGEST_FFT:
+            raise OptionError(f"--block-size {self.block_size}: expected 2 to {_LARGEST_FFT} points")
         if self.raw_format is None and (self.rate is not None or self.channels is not None):
             raise OptionError("--rate and --channels describe raw samples: pass --raw-format too, such as f32le")
 
@@ -167,7 +169,7 @@ class Rendering:
         """Does it.
 
         Args:
-            progress: called with the frames of output done so far, a few times a second.
+            progress: called with the frames of output so far, after each block.
 
         Raises:
             LongconvError: in one of its kinds. The output is then as it was before.
@@ -421,11 +423,13 @@ class Rendering:
             writer.write(block)
             report.frames_out += block.shape[1]
 
+        handed = 0
         with behind(take) as put, closing(blocks):
             for block in blocks:
                 put(block)
+                handed += block.shape[1]
                 if progress is not None:
-                    progress(report.frames_out)
+                    progress(handed)
         report.peak_dbfs = to_db(highest)
         if report.clipped:
             report.warnings.append(

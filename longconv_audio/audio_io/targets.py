@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -14,6 +15,9 @@ from longconv_audio.errors import OptionError, UnwritableError
 from .source import plain_descriptor
 
 _COPY_BYTES = 1 << 20
+# Temporary files and the process that made them. An interruption between the making and the first `try` would
+# leave one behind: the end of the program looks here.
+_PARTS: set[tuple[int, str]] = set()
 
 
 def open_target(target, overwrite: bool) -> FileTarget | StreamTarget:
@@ -108,6 +112,7 @@ class FileTarget(_Target):
         if self._mode is not None:
             os.chmod(self._part, self._mode)
         os.replace(self._part, self._path)
+        _PARTS.discard((os.getpid(), self._part))
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -115,6 +120,7 @@ class FileTarget(_Target):
             self._file.close()
         with contextlib.suppress(OSError):
             os.unlink(self._part)
+        _PARTS.discard((os.getpid(), self._part))
 
     def _check(self) -> int | None:
         """The permissions of the file to be replaced; None where there is none."""
@@ -139,14 +145,27 @@ class FileTarget(_Target):
             # The name is shortened because a file system takes 255 bytes in all.
             stem = os.fsdecode(os.fsencode(name)[:200])
             part = os.path.join(folder, f".{stem}.{os.getpid()}{f'.{attempt}' if attempt else ''}.part")
+            if (os.getpid(), part) in _PARTS:
+                continue
+            _PARTS.add((os.getpid(), part))
             try:
                 return part, io.FileIO(part, "xb+")
-            except FileExistsError:
-                continue
+            except OSError as error:
+                _PARTS.discard((os.getpid(), part))
+                if not isinstance(error, FileExistsError):
+                    raise
         raise OSError(errno.EEXIST, "too many temporary files are left beside it")
 
     def _exists(self) -> UnwritableError:
         return UnwritableError(f"{self.name}: exists: pass -y/--overwrite to replace it")
+
+
+@atexit.register
+def _remove_parts() -> None:
+    for process, part in _PARTS:
+        if process == os.getpid():
+            with contextlib.suppress(OSError):
+                os.unlink(part)
 
 
 class StreamTarget(_Target):

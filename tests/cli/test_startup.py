@@ -1,0 +1,136 @@
+"""What starting costs, what is loaded, and the demonstration."""
+
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.running import ENVIRONMENT, LONGCONV, convolve, decaying, fail, listing, noise, read, run, succeed, write
+from tests.measures import snr
+
+HELP_SECONDS = 0.3
+
+LOADED = """
+import sys
+from longconv_audio.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert end.code == 0, end.code
+print(*sorted(sys.modules))
+"""
+
+
+def test_help_is_quick(tmp_path):
+    """The best of several runs: other programs may be at work."""
+    times = []
+    while len(times) < 5 or (min(times) >= HELP_SECONDS and len(times) < 30):
+        began = time.perf_counter()
+        done = subprocess.run([*LONGCONV, "--help"], cwd=tmp_path, capture_output=True, check=True, env=ENVIRONMENT)
+        times.append(time.perf_counter() - began)
+        assert b"apply" in done.stdout
+    assert min(times) < HELP_SECONDS, times
+
+
+def test_a_wav_on_the_cpu_loads_nothing_heavy(tmp_path, rng):
+    x, h = 0.1 * noise(rng, 2, 3000), decaying(rng, 2, 500)
+    write(tmp_path / "in.wav", x, subtype="PCM_24")
+    write(tmp_path / "ir.wav", h)
+    command = [sys.executable, "-c", LOADED, "apply", "in.wav", "ir.wav", "-o", "out.wav", "--device", "cpu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30)
+    loaded = set(done.stdout.split())
+    assert {"numpy", "longconv_audio.rendering"} <= loaded
+    unwanted = {"torch", "torchaudio", "scipy.signal", "scipy.fft", "soundfile", "soxr", "matplotlib"}
+    assert not unwanted & loaded
+    assert snr(read(tmp_path / "out.wav"), convolve(read(tmp_path / "in.wav"), h)) >= 110
+
+
+def test_importing_the_package_loads_no_torch():
+    script = "import sys, longconv_audio; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "longconv_audio" in loaded
+    assert not {"torch", "scipy", "numpy", "soundfile"} & set(loaded)
+
+
+def test_version_and_help(tmp_path):
+    assert re.fullmatch(rb"longconv \d+\.\d+\.\d+\s*", succeed("--version", cwd=tmp_path).stdout)
+    text = succeed("apply", "--help", cwd=tmp_path).stdout.decode()
+    for option in ("--mix", "--ir-channels", "--raw-format", "--progress", "--dither", "--overwrite", "-y"):
+        assert option in text
+    assert b"Exit codes" in succeed("-h", cwd=tmp_path).stdout
+
+
+def test_nothing_to_do_is_answered_with_help(tmp_path):
+    for arguments in ((), ("apply",)):
+        done = run(*arguments, cwd=tmp_path)
+        assert done.code == 2
+        assert b"Usage" in done.stdout + done.stderr.encode()
+    assert "No such command" in fail(2, "play", cwd=tmp_path)
+
+
+def test_the_installed_script(tmp_path):
+    script = Path(sysconfig.get_path("scripts")) / "longconv"
+    if not script.exists():
+        pytest.skip("longconv is not installed in this environment")
+    done = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout.startswith(b"longconv ")
+
+
+@pytest.fixture(scope="module")
+def demonstration(tmp_path_factory):
+    """Two runs in two empty folders: the folders, the result of the first, and how long the quicker one took."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    times = [time.perf_counter()]
+    result = succeed("demo", cwd=folders[0])
+    times.append(time.perf_counter())
+    succeed("demo", "elsewhere/deeper", cwd=folders[1])
+    times.append(time.perf_counter())
+    return folders, result, min(np.diff(times))
+
+
+class TestDemo:
+    def test_files(self, demonstration):
+        (folder, _), result, seconds = demonstration
+        made = folder / "longconv-demo"
+        assert sorted(path.name for path in made.iterdir()) == ["dry.wav", "hall.wav", "overview.png", "wet.wav"]
+        for name, length in {"dry.wav": 8, "hall.wav": 3}.items():
+            info = soundfile.info(made / name)
+            assert (info.samplerate, info.channels, info.subtype) == (48_000, 2, "PCM_24")
+            assert info.duration == length
+            assert name in result.stderr
+        assert (made / "overview.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        dry, hall, wet = (read(made / name) for name in ("dry.wav", "hall.wav", "wet.wav"))
+        assert snr(wet, convolve(dry, hall)) >= 110
+        assert 0.1 < np.abs(wet).max() < 1
+        assert seconds < 5
+
+    def test_the_same_bytes_in_every_run(self, demonstration):
+        (one, two), _, _ = demonstration
+        made = {
+            name: listing(folder)
+            for name, folder in (("one", one / "longconv-demo"), ("two", two / "elsewhere/deeper"))
+        }
+        assert len(made["one"]) == 4
+        assert made["one"] == made["two"]
+
+    def test_the_printed_line_does_it_again(self, demonstration):
+        (folder, _), result, _ = demonstration
+        (line,) = (line for line in result.lines if "longconv apply" in line)
+        words = shlex.split(line[line.index("longconv apply") :])
+        wet = folder / "longconv-demo" / "wet.wav"
+        before = wet.read_bytes()
+        wet.write_bytes(b"")
+        succeed(*words[1:], cwd=folder)
+        assert wet.read_bytes() == before
+
+    def test_no_place(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"in the way")
+        assert "file" in fail(8, "demo", "file", cwd=tmp_path)
+        assert "cannot be made a folder" in fail(8, "demo", "file/below", cwd=tmp_path)
