@@ -132,7 +132,8 @@ def _read_one(
     if source.endswith(MATRIX_SUFFIXES):
         if settings.offset or settings.length is not None or settings.fade_out:
             raise OptionError(
-                f"--ir-offset, --ir-length and --fade-out do not reach into {source}: give its paths an offset and length"
+                f"--ir-offset, --ir-length and --fade-out do not reach into {source}: "
+                "give its paths an offset and a length"
             )
         matrix = read_matrix(source, samplerate=samplerate, rate=settings.rate, strict=strict, notes=notes)
         if matrix.inputs != inputs:

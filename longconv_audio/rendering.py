@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
-import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -18,115 +15,20 @@ from .audio_io.reader import AudioReader, RawLayout
 from .audio_io.wav_header import RIFF_LIMIT
 from .audio_io.writer import AudioWriter
 from .buffering import Stream, available_cores, plan_for
-from .duration import Duration
-from .errors import ClippedError, NonFiniteError, OptionError, UnwritableError
+from .errors import NonFiniteError, OptionError, UnwritableError
 from .filter_chain import FilterChain, FilterSettings, read_filter
-from .levels import Limiter, count_clipped, peak, to_db
-from .pipeline import ahead, behind
+from .output_stage import OutputStage
+from .pipeline import ahead
 from .planning import StreamPlan
+from .render_settings import PRECISIONS, RenderSettings, Report
 
-CLIPS = ("warn", "error", "scale", "limit")
-NON_FINITES = ("error", "zero")
-PRECISIONS = {"single": np.float32, "double": np.float64}
+__all__ = ["RenderSettings", "Rendering", "Report"]
+
 # Bytes of samples on their way from one thread to the next.
 _BLOCK_BYTES = 2 << 20
-# Points of an FFT; beyond these nothing is gained, and memory runs out.
-_LARGEST_FFT = 1 << 24
 # Encodings whose last bits the rounding of a convolution in single precision, 135 dB below the signal, would change.
 _WIDE_SUBTYPES = ("DOUBLE", "PCM_32", "PCM_24")
-_FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 _DITHERED_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8")
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """Everything about applying a filter but the filter.
-
-    Args:
-        start, duration: the part of the input that is used; None for all.
-        tail: "full", "none", or how long the output goes on after the input.
-        clip: what to do beyond full scale: "warn", "error", "scale" the whole down, or "limit".
-        nonfinite: "error", or "zero" to take NaN and infinity in the input for 0.
-        strict: refuse an input with less data than its header says.
-        raw_format: the encoding of headerless samples, on standard input and output and in .raw and .pcm files.
-        rate, channels: of a headerless input, in hertz and as a count.
-        format, subtype: of the output; None from its name, "keep" as in the input.
-        dither: "auto" (16 bits and fewer), "tpdf" or "none".
-        metadata: "keep" or "drop" tags and descriptive chunks.
-        overwrite: whether an output that exists may be replaced.
-        precision: "single", "double", or None: double where the output has 24 bits or more, or is DOUBLE.
-        block_size: points of the FFT; None leaves it to the planner.
-    """
-
-    start: Duration | None = None
-    duration: Duration | None = None
-    tail: str | Duration = "full"
-    clip: str = "warn"
-    nonfinite: str = "error"
-    strict: bool = False
-    raw_format: str | None = None
-    rate: int | None = None
-    channels: int | None = None
-    format: str | None = None
-    subtype: str = "keep"
-    dither: str = "auto"
-    metadata: str = "keep"
-    overwrite: bool = False
-    precision: str | None = None
-    block_size: int | None = None
-
-    def __post_init__(self):
-        choices = {"clip": CLIPS, "nonfinite": NON_FINITES, "dither": ("auto", "tpdf", "none")}
-        choices |= {"metadata": ("keep", "drop"), "precision": (None, *PRECISIONS)}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise OptionError(f"--{name} {getattr(self, name)}: expected {', '.join(filter(None, known))}")
-        if self.block_size is not None and not 2 <= self.block_size <= _LARGEST_FFT:
-            raise OptionError(f"--block-size {self.block_size}: expected 2 to {_LARGEST_FFT} points")
-        if self.raw_format is None and (self.rate is not None or self.channels is not None):
-            raise OptionError("--rate and --channels describe raw samples: pass --raw-format too, such as f32le")
-
-
-@dataclass
-class Report:
-    """What was done.
-
-    Attributes:
-        input, output: names.
-        samplerate: hertz.
-        channels_in, channels_out: counts.
-        frames_in, frames_out: frames read and written.
-        seconds: of the wall clock.
-        speed: seconds of output for each of those.
-        bytes_out: size of the output's samples, where its encoding gives every sample the same.
-        peak_dbfs: the largest sample, as written.
-        clipped: samples beyond full scale that an integer format cut off.
-        gain_db: gain that was applied beyond the IR's own: --gain, --normalize and --clip scale.
-        warnings, notes: one line each.
-        plan: how it was convolved.
-    """
-
-    input: str
-    output: str
-    format: str
-    subtype: str
-    samplerate: int
-    channels_in: int
-    channels_out: int
-    taps: int
-    precision: str
-    plan: str
-    frames_in: int | None = 0
-    frames_out: int | None = 0
-    seconds: float = 0.0
-    speed: float = 0.0
-    bytes_out: int | None = 0
-    peak_dbfs: float = -math.inf
-    clipped: int = 0
-    limited: int = 0
-    gain_db: float = 0.0
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 class Rendering:
@@ -175,12 +77,12 @@ class Rendering:
             LongconvError: in one of its kinds. The output is then as it was before.
         """
         with self._stack:
-            if self._settings.clip == "scale":
-                self._run_scaled(progress)
-            else:
-                with self._writer(self.frames_out) as writer:
-                    self._write(writer, self._limited(self._convolved()), progress)
+            OutputStage(self._writer, self.report, self._settings.clip).run(
+                self._convolved(), self.frames_out, progress
+            )
         report = self.report
+        if self._zeroed:
+            report.warnings.append(f"{self._zeroed} samples that were NaN or infinite were taken for 0")
         report.warnings += [line for line in self._reader.warnings if line not in report.warnings]
         report.seconds = time.perf_counter() - self._began
         report.speed = report.frames_out / report.samplerate / report.seconds
@@ -359,108 +261,6 @@ class Rendering:
         left = wanted - (frames - stream.held)
         for start in range(0, left, stream.span):
             yield stream.finish(min(stream.span, left - start))
-
-    def _limited(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The blocks, through the limiter where that was asked for."""
-        if self._settings.clip != "limit":
-            yield from blocks
-            return
-        limiter = Limiter(self._matrix.outputs, self._reader.samplerate, self._ceiling())
-        for block in blocks:
-            yield limiter.process(block)
-        yield limiter.flush()
-        if limiter.limited:
-            self.report.limited = limiter.limited
-            self.report.notes.append(
-                f"the limiter turned {limiter.limited} frames down, by {-to_db(limiter.lowest_gain):.1f} dB at most"
-            )
-
-    def _run_scaled(self, progress) -> None:
-        """Two passes: the result goes to a temporary file, and from there, scaled, to the output."""
-        folder = None if self._target == "-" else os.path.dirname(os.path.abspath(self._target))
-        with ExitStack() as stack:
-            try:
-                spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
-                highest, widths = 0.0, []
-                for block in self._convolved():
-                    highest = max(highest, peak(block))
-                    widths.append(block.shape[1])
-                    spool.write(np.ascontiguousarray(block))
-                spool.seek(0)
-            except OSError as error:
-                raise UnwritableError(f"temporary file for --clip scale: {error.strerror or error}") from error
-            gain = self._ceiling() / highest if highest > self._ceiling() else 1.0
-            if not math.isfinite(gain) or not gain:
-                raise _overflow(self._precision)
-            self.report.gain_db += to_db(gain)
-            if gain != 1:
-                self.report.notes.append(f"scaled by {to_db(gain):.2f} dB to stay within full scale")
-            with self._writer(sum(widths)) as writer:
-                self._write(writer, self._spooled(spool, widths, gain), progress)
-
-    def _spooled(self, spool, widths: list[int], gain: float) -> Iterator[np.ndarray]:
-        for width in widths:
-            block = np.empty((self._matrix.outputs, width), self._dtype)
-            spool.readinto(block)
-            block *= gain
-            yield block
-
-    def _write(self, writer: AudioWriter, blocks: Generator[np.ndarray], progress) -> None:
-        """Measures and writes the blocks in a thread of its own."""
-        report = self.report
-        report.frames_out = 0
-        saturates = self._subtype not in _FLOAT_SUBTYPES
-        highest = 0.0
-
-        def take(block: np.ndarray) -> None:
-            nonlocal highest
-            high = peak(block)
-            if not math.isfinite(high):
-                raise _overflow(self._precision)
-            highest = max(highest, high)
-            if saturates and high > 1:
-                report.clipped += self._clipped(block, report.frames_out)
-            writer.write(block)
-            report.frames_out += block.shape[1]
-
-        handed = 0
-        with behind(take) as put, closing(blocks):
-            for block in blocks:
-                put(block)
-                handed += block.shape[1]
-                if progress is not None:
-                    progress(handed)
-        report.peak_dbfs = to_db(highest)
-        if report.clipped:
-            report.warnings.append(
-                f"{report.clipped} samples were clipped, the highest peak being {report.peak_dbfs:+.2f} dBFS: "
-                "pass --clip scale, --clip limit or --gain, or --subtype FLOAT"
-            )
-        if self._zeroed:
-            report.warnings.append(f"{self._zeroed} samples that were NaN or infinite were taken for 0")
-        report.warnings += writer.warnings
-
-    def _clipped(self, block: np.ndarray, first: int) -> int:
-        count = count_clipped(block)
-        if count and self._settings.clip == "error":
-            frame, channel = np.argwhere(np.abs(block.T) > 1)[0]
-            raise ClippedError(
-                f"{self._target}: sample {first + frame} of channel {channel + 1} reaches "
-                f"{to_db(abs(float(block[channel, frame]))):+.2f} dBFS, and {self._subtype} ends at 0: "
-                "pass --clip scale, --clip limit or --gain, or --subtype FLOAT"
-            )
-        return count
-
-    def _ceiling(self) -> float:
-        """The largest magnitude that the output's samples can have."""
-        if self._subtype.startswith("PCM_"):
-            return 1 - 2.0 ** (1 - SampleFormat(self._subtype).bits)
-        return 1.0
-
-
-def _overflow(precision: str) -> NonFiniteError:
-    advice = ": pass --precision double" if precision == "single" else ""
-    return NonFiniteError(f"the output leaves the range of {precision} precision{advice}, or use a lower --gain")
 
 
 def _is_raw(name: str) -> bool:
