@@ -9,7 +9,8 @@ import numpy as np
 
 from . import planning
 from .engines.low_latency import LowLatency
-from .engines.overlap_save import OverlapSave
+from .engines.monarch import Monarch
+from .engines.partitioned import Partitioned
 from .routing import FilterMatrix
 
 
@@ -29,7 +30,8 @@ class Stream:
 
     def __init__(self, matrix: FilterMatrix, plan: planning.StreamPlan, dtype, workers: int = 1):
         if plan.latency == "offline":
-            self.engine = OverlapSave(matrix, plan, dtype, workers)
+            engine = Monarch if plan.segments[0].factors else Partitioned
+            self.engine = engine(matrix, plan, dtype, workers)
         else:
             self.engine = LowLatency(matrix, plan, dtype)
         self._at_once = plan.latency == "zero"
@@ -171,6 +173,7 @@ def plan_for(matrix: FilterMatrix, dtype, latency, block_size=None, workers=1, l
         inputs=matrix.inputs,
         outputs=matrix.outputs,
         paths=len({id(path.taps) for path in matrix.paths}),
+        parallel=len({path.output for path in matrix.paths}) == len(matrix.paths),
         itemsize=np.dtype(dtype).itemsize,
         workers=workers,
         length=length,

@@ -133,13 +133,22 @@ def _convolve(x, h, mode: str, matrix: bool, in_blocks: bool):
 def _full(engine, x, h, matrix: bool, in_blocks: bool):
     """The full convolution, in one transform or in blocks."""
     length, taps = x.shape[-1], h.shape[-1]
+    if taps > length:
+        # The error of a transform is spread evenly over a result that decays with the filter: where little but the
+        # end of that is wanted, single precision would not do.
+        y = _transformed(engine, engine.widen(x), engine.widen(h), matrix, in_blocks and not matrix)
+        return engine.asarray(y, x)
+    return _transformed(engine, x, h, matrix, in_blocks)
+
+
+def _transformed(engine, x, h, matrix: bool, in_blocks: bool):
+    if x.shape[-1] < h.shape[-1] and in_blocks:
+        x, h = h, x
+    length, taps = x.shape[-1], h.shape[-1]
     whole = fast_sizes(length + taps - 1, 2 * (length + taps))[0]
-    if in_blocks:
-        if taps > length and not matrix:
-            x, h, length, taps = h, x, taps, length
-        size = plan_overlap_save(length, taps, engine.itemsize(x))
-        if size < whole:
-            return engine.overlap_save(x, h, size, matrix)
+    size = plan_overlap_save(length, taps, engine.itemsize(x)) if in_blocks else whole
+    if size < whole:
+        return engine.overlap_save(x, h, size, matrix)
     return engine.convolve(x, h, whole, matrix)
 
 

@@ -11,29 +11,31 @@ input/output delay", AES 113th Convention, 2002).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import combinations
 
+from .cost_model import (
+    CALL,
+    MULTIPLY_ADD,
+    VECTOR_ROWS,
+    fast_sizes,
+    fft_nanoseconds,
+    monarch_factors,
+    monarch_nanoseconds,
+)
+
 LATENCIES = ("zero", "block", "offline")
 MODES = ("full", "same", "valid", "causal", "circular")
-
-# Measured with scipy's FFT on one core of an AMD EPYC (Zen 4): nanoseconds per point and log2(points) of a real
-# FFT, alone and in a vector of rows, and nanoseconds per byte of a complex multiply-accumulate. Only their
-# ratios decide.
-_SCALAR_FFT = {4: 0.27, 8: 0.29}
-_VECTOR_FFT = {4: 0.115, 8: 0.195}
-_VECTOR_ROWS = {4: 4, 8: 2}
-_MULTIPLY_ADD = 0.12
-_CALL = 1500.0
-_IN_CACHE, _NEAR_CACHE, _SPILLING = 5_000_000, 8_500_000, 6_500_000
 
 # An offline plan works on about this many samples of all channels at once: enough to make a call's overhead
 # vanish, few enough to stay near the cache.
 _SUPERBLOCK = 1 << 18
 _MOST_ROWS = 64
 # Memory has its price: so many bytes make a plan look twice as slow.
-_DOUBLING_MEMORY = 512 << 20
+_DOUBLING_MEMORY = 192 << 20
+
+# Blocks of the output that wait to be written.
+_WAITING = 3
 
 _SMALLEST_FFT = 1 << 10
 # A larger partition saves nothing any more, and its transforms are what the slowest block waits for.
@@ -50,12 +52,14 @@ class Segment:
         offset: the first tap of the run.
         count: partitions in the run.
         fft_size: points of the transform.
+        factors: those of a transform in two steps (Monarch); None for one in one step.
     """
 
     size: int
     offset: int
     count: int
     fft_size: int
+    factors: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ class StreamPlan:
     memory: int
 
     def __str__(self) -> str:
-        runs = ", ".join(f"{s.count} x {s.size} taps (FFT {s.fft_size})" for s in self.segments)
+        runs = ", ".join(
+            f"{s.count} x {s.size} taps (FFT {' x '.join(map(str, s.factors or (s.fft_size,)))})" for s in self.segments
+        )
         head = f"{self.head} taps directly, then " if self.head else ""
         return (
             f"{self.latency}: {self.taps} taps as {head}{runs}; {self.rows} x {self.hop} samples at a time, "
@@ -99,6 +105,7 @@ def plan_stream(
     inputs: int = 1,
     outputs: int = 1,
     paths: int = 1,
+    parallel: bool = True,
     itemsize: int = 4,
     workers: int = 1,
     length: int | None = None,
@@ -113,6 +120,7 @@ def plan_stream(
             the FFT size for "offline", where it is normally left to the cost model.
         inputs, outputs: channels.
         paths: distinct filters, for the memory that their spectra take.
+        parallel: whether no output is made of more than one input.
         itemsize: bytes of a sample, 4 or 8.
         workers: threads at hand (offline).
         length: samples of the signal, where known: a short signal gets no large blocks (offline).
@@ -122,15 +130,15 @@ def plan_stream(
 
     >>> sum(s.count * s.size for s in plan_stream(288_000, inputs=2, outputs=2, paths=2).segments)
     288000
-    >>> print(plan_stream(1, latency="block", block_size=64).segments)
-    (Segment(size=64, offset=0, count=1, fft_size=128),)
+    >>> plan_stream(1, latency="block", block_size=64).segments[0].fft_size
+    128
     """
     if latency not in LATENCIES:
         raise ValueError(f"latency is {latency!r}; expected one of {', '.join(LATENCIES)}")
     if block_size is not None and block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1 sample")
     if latency == "offline":
-        return _plan_offline(max(taps, 1), block_size, inputs, outputs, paths, itemsize, workers, length)
+        return _plan_offline(max(taps, 1), block_size, inputs, outputs, paths, parallel, itemsize, workers, length)
     if latency == "block" and block_size is None:
         raise ValueError('latency="block" needs block_size, the number of samples in a block')
     return _plan_in_time(max(taps, 1), latency, block_size or _HEAD, inputs, outputs, paths, itemsize)
@@ -147,7 +155,7 @@ def plan_overlap_save(length: int, taps: int, itemsize: int = 4) -> int:
 
     def cost(n: int) -> float:
         hops = -(-total // (n - taps + 1))
-        return 2 * fft_nanoseconds(n, hops, itemsize) + hops * n / 2 * 2 * itemsize * _MULTIPLY_ADD
+        return 2 * fft_nanoseconds(n, hops, itemsize) + hops * n / 2 * 2 * itemsize * MULTIPLY_ADD
 
     return min(sizes, key=cost)
 
@@ -178,54 +186,15 @@ def output_window(mode: str, length: int, taps: int) -> tuple[int, int]:
     raise ValueError(f"mode is {mode!r}; expected one of {', '.join(MODES)}")
 
 
-def fft_nanoseconds(n: int, rows: int, itemsize: int) -> float:
-    """Predicted time of `rows` real FFTs of n points on one core, transformed in one call."""
-    vector_rows = _VECTOR_ROWS[itemsize]
-    vectors, alone = divmod(rows, vector_rows)
-    work = vectors * vector_rows * _VECTOR_FFT[itemsize] * _spill(vector_rows * n * itemsize)
-    work += alone * _SCALAR_FFT[itemsize] * _spill(n * itemsize)
-    return _CALL + work * n * math.log2(max(n, 2))
-
-
-def _spill(size: int) -> float:
-    """How much slower a transform becomes whose rows take `size` bytes and leave the cache."""
-    if size <= _IN_CACHE:
-        return 1.0
-    return 1.15 if size <= _NEAR_CACHE else min(size / _SPILLING, 4.0)
-
-
-def fast_sizes(least: int, most: int) -> list[int]:
-    """Even transform sizes of the form 2^a 3^b 5^c from `least` to `most`, ascending; never empty.
-
-    >>> fast_sizes(1000, 1100)
-    [1000, 1024, 1080]
-    """
-    sizes = set()
-    for fives in range(4):
-        for threes in range(4):
-            n = 2 * 3**threes * 5**fives
-            n <<= max(math.ceil(math.log2(least / n)), 0) if least > n else 0
-            while n <= most:
-                if n >= least:
-                    sizes.add(n)
-                n *= 2
-    return sorted(sizes) or [1 << math.ceil(math.log2(max(least, 2)))]
-
-
-def _plan_offline(taps, fft_size, inputs, outputs, paths, itemsize, workers, length) -> StreamPlan:
-    """The cheapest uniform partition, its memory being part of the price."""
+def _plan_offline(taps, fft_size, inputs, outputs, paths, parallel, itemsize, workers, length) -> StreamPlan:
+    """The cheapest plan, memory being part of the price."""
+    shape = (taps, inputs, outputs, paths, itemsize, workers, length)
     if fft_size is not None:
-        return min(
-            (
-                _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, length)
-                for segment, hop in _uniform_with_fft(taps, fft_size)
-            ),
-            key=lambda plan: plan.nanoseconds,
-        )
-    plans = (
-        _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, length)
-        for segment, hop in _uniform(taps)
-    )
+        plans = [_offline(segment, hop, *shape) for segment, hop in _uniform_with_fft(taps, fft_size)]
+        return min(plans, key=lambda plan: plan.nanoseconds)
+    plans = [_offline(segment, hop, *shape) for segment, hop in _uniform(taps)]
+    if parallel:
+        plans += [_monarch(factors, *shape) for factors in monarch_factors(taps + taps // 8, 16 * taps)]
     return min(plans, key=lambda plan: plan.nanoseconds * (1 + plan.memory / _DOUBLING_MEMORY))
 
 
@@ -250,7 +219,7 @@ def _uniform_with_fft(taps: int, fft_size: int):
 def _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, length) -> StreamPlan:
     """A plan from a uniform partition: the rows a call, the cost and the memory."""
     n, count = segment.fft_size, segment.count
-    vector = _VECTOR_ROWS[itemsize]
+    vector = VECTOR_ROWS[itemsize]
     share = _SUPERBLOCK / max(inputs, outputs, 2)
     rows = vector * min(max(round(share / hop / vector), 1), _MOST_ROWS // vector)
     if min(inputs, outputs) < workers:
@@ -262,16 +231,29 @@ def _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, leng
     group = -(-rows // workers) if min(inputs, outputs) < workers else rows
     spectrum = (n // 2 + 1) * 2 * itemsize
     per_row = 2 * fft_nanoseconds(n, group, itemsize) / group
-    per_row += max(paths / outputs, 1) * count * (spectrum * _MULTIPLY_ADD + _CALL / group)
+    per_row += max(paths / outputs, 1) * count * (spectrum * MULTIPLY_ADD + CALL / group)
     memory = (
         paths * count * spectrum
         + inputs * 2 * (rows * hop + n) * itemsize
         + inputs * (count - 1 + 2 * rows) * spectrum
         + min(workers, outputs) * group * (spectrum + n * itemsize)
-        + 3 * (inputs + outputs) * rows * hop * itemsize  # blocks on their way in and out
+        + _WAITING * outputs * rows * hop * itemsize
     )
     nanoseconds = per_row * hops / (length + taps - 1) if hops else per_row / hop
     return StreamPlan("offline", taps, 0, hop, rows, (segment,), nanoseconds, memory)
+
+
+def _monarch(factors, taps, inputs, outputs, paths, itemsize, workers, length) -> StreamPlan:
+    """A plan with the whole filter in one transform of two steps."""
+    n = factors[0] * factors[1]
+    hop = n - taps + 1
+    hops = 1 if length is None else max(-(-(length + taps - 1) // hop), 1)
+    nanoseconds = monarch_nanoseconds(factors, itemsize) * hops / (hop if length is None else length + taps - 1)
+    # Twiddles forth and back, spectra, two sets of buffers, a spectrum and a result a worker.
+    arrays = 2 + paths + 2 * inputs + 2 * min(workers, 2 * outputs)
+    memory = arrays * n * itemsize + _WAITING * outputs * hop * itemsize
+    segment = Segment(taps, 0, 1, n, factors)
+    return StreamPlan("offline", taps, 0, hop, 1, (segment,), nanoseconds, memory)
 
 
 def _plan_in_time(taps, latency, base, inputs, outputs, paths, itemsize) -> StreamPlan:
@@ -301,7 +283,7 @@ def _in_time(sizes, taps, latency, head, inputs, outputs, paths, itemsize) -> St
         segments.append(Segment(size, offset, count, 2 * size))
         spectrum = (size + 1) * 2 * itemsize
         transforms = inputs * fft_nanoseconds(2 * size, 1, itemsize) + outputs * fft_nanoseconds(2 * size, 1, itemsize)
-        cost += (transforms + max(paths, outputs) * (count * spectrum * _MULTIPLY_ADD + 2 * _CALL)) / size
+        cost += (transforms + max(paths, outputs) * (count * spectrum * MULTIPLY_ADD + 2 * CALL)) / size
         memory += paths * count * spectrum + inputs * 2 * count * spectrum + 4 * (inputs + outputs) * size * itemsize
         offset += count * size
     memory += max(paths, outputs) * 2 * head * head * itemsize

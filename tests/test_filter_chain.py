@@ -163,5 +163,5 @@ def test_what_does_not_fit(irs, tmp_path):
 def test_options_for_an_ir_do_not_reach_into_a_matrix_file(tmp_path, settings):
     file = tmp_path / "swap.toml"
     file.write_text("[[path]]\ninput = 1\noutput = 2\ndirect = true\n[[path]]\ninput = 2\noutput = 1\ndirect = true\n")
-    with pytest.raises(OptionError, match="swap.toml"):
+    with pytest.raises(OptionError, match=r"swap\.toml"):
         read_filter([str(file)], RATE, 2, FilterSettings(**settings))

@@ -67,6 +67,17 @@ def test_blocks_are_used_and_right(rng, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("function", [F.fftconvolve, F.oaconvolve])
+@pytest.mark.parametrize("mode", ["full", "valid", "causal", "circular"])
+def test_the_quiet_end_of_a_long_filter(rng, kind, function, mode):
+    """Pink noise, and a filter longer than it that decays by 60 dB: "valid" is the filter's quiet part."""
+    spectrum = np.fft.rfft(rng.standard_normal(3000)) / np.sqrt(np.arange(1501) + 1)
+    x = np.fft.irfft(spectrum, 3000).astype(np.float32)
+    h = (rng.standard_normal(5000) * 10 ** (-3 * np.arange(5000) / 5000)).astype(np.float32)
+    assert snr(call(kind, function, x, h, mode=mode), expected(x, h, mode)) > 130
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("function", [F.fftconvolve, F.oaconvolve])
 @pytest.mark.parametrize(
     ("shape_x", "shape_h"),
     [((3, 900), (50,)), ((900,), (3, 50)), ((2, 1, 900), (4, 50)), ((2, 4, 900), (2, 4, 50)), ((4, 50), (1, 900))],

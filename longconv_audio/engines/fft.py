@@ -6,7 +6,7 @@ interfaces that nothing here uses, and its functions allocate their result, whic
 much as part of the transform. So the extension module is loaded by its file. Where scipy ships another one,
 scipy.fft serves.
 
-All transforms run along the last axis and none of them is scaled.
+None of the transforms is scaled. They run along the last axis, or down the columns where their name says so.
 """
 
 from __future__ import annotations
@@ -54,10 +54,16 @@ def _from_extension(module):
     def irfft(spectrum, n, out=None):
         return module.c2r(spectrum, (-1,), n, False, _UNSCALED, out, 1)
 
-    def fft(x, forward=True):
-        return module.c2c(x, (-1,), forward, _UNSCALED, None, 1)
+    def fft(x, forward=True, out=None):
+        return module.c2c(x, (-1,), forward, _UNSCALED, out, 1)
 
-    return rfft, irfft, fft
+    def columns_rfft(x, out):
+        return module.r2c(x, (0,), True, _UNSCALED, out, 1)
+
+    def columns_irfft(spectrum, n, out):
+        return module.c2r(spectrum, (0,), n, False, _UNSCALED, out, 1)
+
+    return rfft, irfft, fft, columns_rfft, columns_irfft
 
 
 def _from_scipy():
@@ -75,10 +81,16 @@ def _from_scipy():
     def irfft(spectrum, n, out=None):
         return into(out, scipy.fft.irfft(spectrum, n, norm="forward"))
 
-    def fft(x, forward=True):
-        return scipy.fft.fft(x) if forward else scipy.fft.ifft(x, norm="forward")
+    def fft(x, forward=True, out=None):
+        return into(out, scipy.fft.fft(x) if forward else scipy.fft.ifft(x, norm="forward"))
 
-    return rfft, irfft, fft
+    def columns_rfft(x, out):
+        return into(out, scipy.fft.rfft(x, axis=0))
+
+    def columns_irfft(spectrum, n, out):
+        return into(out, scipy.fft.irfft(spectrum, n, axis=0, norm="forward"))
+
+    return rfft, irfft, fft, columns_rfft, columns_irfft
 
 
 def _load():
@@ -91,7 +103,7 @@ def _load():
     return _from_scipy()
 
 
-rfft, irfft, fft = _load()
+rfft, irfft, fft, columns_rfft, columns_irfft = _load()
 
 
 def partition_spectra(taps: np.ndarray, size: int, count: int, fft_size: int, dtype) -> np.ndarray:

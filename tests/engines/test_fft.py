@@ -22,7 +22,7 @@ def road(request):
 @pytest.mark.parametrize("n", [2, 30, 1000, 4096])
 @pytest.mark.parametrize("out", [False, True])
 def test_real(rng, road, n, out):
-    rfft, irfft, _ = road
+    rfft, irfft, *_ = road
     x = rng.standard_normal((5, n))
     spectrum = np.empty((5, n // 2 + 1), complex) if out else None
     result = rfft(x, spectrum)
@@ -49,6 +49,23 @@ def test_complex_forth_and_back(rng, road):
     x = rng.standard_normal((3, 60)) + 1j * rng.standard_normal((3, 60))
     assert snr(road[2](x), np.fft.fft(x)) > 290
     assert snr(road[2](road[2](x), forward=False), 60 * x) > 290
+
+
+def test_columns_forth_and_back(rng, road):
+    x = rng.standard_normal((16, 30))
+    spectrum = np.empty((9, 38), complex)[:, :30]
+    road[3](x, spectrum)
+    assert snr(spectrum, np.fft.rfft(x, axis=0)) > 290
+    assert snr(road[4](spectrum, 16, np.empty((16, 30))), 16 * x) > 290
+
+
+def test_complex_in_place(rng, road):
+    x = rng.standard_normal((3, 60)) + 1j * rng.standard_normal((3, 60))
+    padded = np.zeros((3, 68), complex)
+    padded[:, :60] = x
+    road[2](padded[:, :60], out=padded[:, :60])
+    assert snr(padded[:, :60], np.fft.fft(x)) > 290
+    assert not padded[:, 60:].any()
 
 
 def test_partition_spectra_cut_and_pad(rng):
