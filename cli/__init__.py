@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from . import interrupts
+
 # NumPy's BLAS starts its threads when it is imported, and lets them spin: a tenth of a second of processor time
 # that no command here gets anything for.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -19,7 +21,9 @@ from longconv_audio import __version__, errors
 
 from .apply import apply
 from .demo import demo
-from .messages import complain
+from .messages import complain, put
+
+interrupts.release()
 
 # What each kind of failure tells the shell.
 EXIT_CODES = {
@@ -52,7 +56,7 @@ app.command()(demo)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"longconv {__version__}")
+        put(f"longconv {__version__}")
         raise typer.Exit
 
 
@@ -65,29 +69,29 @@ def _main(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits: expected failures are one line on standard error and a code of their own."""
+    if sys.stderr is None:  # closed by who started us; its number must not become that of the output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for name in _ENDINGS:
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _end)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # numpy's words on an overflow, whose outcome is a failure of ours
     try:
-        # Not by calling the app, which would make codes of its own of Ctrl-C and a broken pipe.
-        command = typer.main.get_command(app)
-        with command.make_context("longconv", sys.argv[1:] if arguments is None else arguments) as context:
-            command.invoke(context)
-        sys.stdout.flush()
-        code = 0
-    except typer.Exit as end:
-        code = end.exit_code
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # after the help, too, which no one else does
     except errors.LongconvError as error:
         complain(str(error))
         code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
     except _UsageError as error:
         if message := error.format_message():  # empty where the help was printed instead
-            complain(f"{message} (see {error.ctx.command_path if error.ctx else 'longconv'} --help)")
+            complain(f"{message} (see {error.ctx.command_path if error.ctx else 'longconv'} --help){_hint(error)}")
         code = USAGE
-    except BrokenPipeError:
-        complain("standard output: the program that reads the pipe has gone")
+    except OSError as error:
+        if error.filename is not None:  # a fault: whoever opens a file words its failure
+            raise
+        gone = isinstance(error, BrokenPipeError)
+        complain(f"standard output: {'the program that reads the pipe has gone' if gone else error.strerror}")
         code = EXIT_CODES[errors.UnwritableError]
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer goes nowhere, silently
     except (KeyboardInterrupt, typer.Abort):
@@ -97,6 +101,23 @@ def main(arguments: list[str] | None = None) -> None:
         complain("out of memory: use a shorter IR, fewer channels or a smaller --block-size")
         code = FAULT
     sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    # Not by calling the app, which would make codes of its own of Ctrl-C and a broken pipe.
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("longconv", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _hint(error) -> str:
+    """What to do where an unknown option may have been meant for a file."""
+    name = getattr(error, "option_name", "") if hasattr(error, "possibilities") else ""
+    return ": a name that begins with - goes behind --, or as ./-x.wav" if len(name) == 2 else ""
 
 
 def _end(number, frame) -> None:

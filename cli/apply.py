@@ -63,6 +63,10 @@ class When(str, Enum):
     auto, on, off = "auto", "on", "off"
 
 
+# Times the cost model's own choice from which a block size is worth a warning.
+_SLOW = 10
+
+
 def _option(text: str, group: str, *names: str, **more):
     return typer.Option(*names, help=text, rich_help_panel=group, **more)
 
@@ -73,7 +77,7 @@ LEVELS, TIME, IR, OUTPUT, ENGINE, RAW, REPORTING = (
     "Impulse response",
     "Output",
     "Engine",
-    "Raw samples (standard input and output, .raw and .pcm files)",
+    "Raw samples (INPUT where --rate and --channels are given; output to -, .raw, .pcm, .f32, .s16, ...)",
     "Reporting",
 )
 
@@ -108,7 +112,7 @@ def apply(
     start: Annotated[str | None, _option("Where in the input to begin.", TIME)] = None,
     duration: Annotated[str | None, _option("How much of the input to use.", TIME)] = None,
     ir_channels: Annotated[
-        str, _option("auto, mono, parallel, true-stereo, or a matrix file (.toml, .conf).", IR)
+        str, _option("auto, mono, parallel, true-stereo, or a matrix file (.toml, .conf) in place of IRs.", IR)
     ] = "auto",
     ir_order: Annotated[
         str, _option("The channels of a true-stereo IR, each from input to output.", IR)
@@ -149,6 +153,8 @@ def apply(
     """
     if not output:
         raise OptionError("no output was given: pass -o FILE, or -o - for standard output")
+    if "" in (input, *(irs or [])):
+        raise OptionError("INPUT and IR: one of them is an empty name: expected a file, or - for standard input")
     if json and output == "-":
         raise OptionError("--json and -o -: both go to standard output: write the audio to a file")
     if device is Device.cuda:
@@ -191,11 +197,26 @@ def apply(
         block_size=block_size,
     )
     rendering = Rendering(input, irs or [], output, filters, settings)
+    lengths = {"start": settings.start, "duration": settings.duration, "tail": settings.tail}
+    lengths |= {"ir-offset": filters.offset, "ir-length": filters.length, "fade-out": filters.fade_out}
+    rendering.report.notes += _tiny(lengths, rendering.report.samplerate)
+    if rendering.slowdown > _SLOW and not quiet:  # said before the waiting, not after it
+        warn(f"--block-size {block_size}: about {rendering.slowdown:.0f} times the work of the size chosen without it")
     if dry_run:
         rendering.close()
     else:
         _run(rendering, progress.value if not quiet else "off")
     show(rendering.report, dry_run=dry_run, json=json, quiet=quiet, verbose=verbose)
+
+
+def _tiny(lengths: dict, samplerate: int) -> list[str]:
+    """A note for each length in samples that was probably meant in seconds: 10s."""
+    counts = {name: int(length.amount) for name, length in lengths.items() if getattr(length, "unit", "") == "samples"}
+    return [
+        f"--{name} {count}s: {count} samples, less than a millisecond; write {count} for seconds"
+        for name, count in counts.items()
+        if 0 < count < samplerate / 1000
+    ]
 
 
 def _run(rendering: Rendering, mode: str) -> None:

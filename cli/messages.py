@@ -7,6 +7,8 @@ import math
 import sys
 import time
 
+from longconv_audio.errors import UnwritableError
+
 # Seconds between two drawings of the progress line, and from the start to the first.
 _REDRAW, _FIRST = 0.1, 0.5
 
@@ -23,12 +25,19 @@ def warn(text: str) -> None:
 
 def say(text: str) -> None:
     """A line for people."""
-    _stderr(text)
+    _stderr(" ".join(text.split()))
 
 
 def print_json(values: dict) -> None:
     """One JSON object on standard output; what is not finite becomes null."""
-    print(json.dumps(values, default=str, allow_nan=False, indent=2))
+    put(json.dumps(values, default=str, allow_nan=False, indent=2))
+
+
+def put(text: str) -> None:
+    """Text on standard output, at once: what cannot be written is known here."""
+    if sys.stdout is None:
+        raise UnwritableError("standard output: is closed")
+    print(text, flush=True)
 
 
 def finite(value: float) -> float | None:

@@ -28,7 +28,7 @@ def to_numpy(array, name: str) -> np.ndarray:
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected float32, float64 (or complex, for the functions): convert it"
         )
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def like(result: np.ndarray, model):

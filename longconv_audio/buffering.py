@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -102,21 +103,37 @@ class Crossfade:
     """
 
     def __init__(self, old: Stream | Crossfade, new: Stream, begun: np.ndarray, length: int):
-        self._old, self.new, self._length = old, new, length
+        self._old: Stream | Crossfade | None = old
+        self.new, self._length = new, length
         self._position = -old.held  # of the next answer, counted from the change
         self._from_old, self._from_new = begun[:, :0], begun
         self.held, self.done = old.held, False
 
     @property
     def span(self) -> int:
-        return max(self.new.span, self._old.span)
+        return max(self.new.span, self._old.span if self._old else 1)
+
+    @property
+    def old(self) -> Stream | Crossfade | None:
+        """What is being left; None when that is done."""
+        return self._old
+
+    @property
+    def depth(self) -> int:
+        """How many fades are under way, one within the other."""
+        return 1 + (self._old.depth if isinstance(self._old, Crossfade) else 0)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has been taken since the change."""
+        return self._position == -self.held
 
     def push(self, x: np.ndarray) -> np.ndarray:
         self.held += x.shape[1]
-        return self._mix(None if self.done else self._old.push(x), self.new.push(x))
+        return self._mix(self._old.push(x) if self._old else None, self.new.push(x))
 
     def finish(self, samples: int) -> np.ndarray:
-        old = None if self.done else self._old.finish(samples - self._from_old.shape[1])
+        old = self._old.finish(samples - self._from_old.shape[1]) if self._old else None
         return self._mix(old, self.new.finish(samples - self._from_new.shape[1]))
 
     def _mix(self, old: np.ndarray | None, new: np.ndarray) -> np.ndarray:
@@ -131,7 +148,7 @@ class Crossfade:
             self._from_old, self._from_new = self._from_old[:, n:], self._from_new[:, n:]
             self._position += n
             if self._position >= self._length:
-                self.done = True
+                self.done, self._old = True, None
                 y = np.concatenate([y, self._from_new], axis=1)
         self.held -= y.shape[1]
         return y
@@ -181,5 +198,10 @@ def plan_for(matrix: FilterMatrix, dtype, latency, block_size=None, workers=1, l
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: those it is bound to, or fewer where a container's quota says so."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(min(cores, -(-int(quota) // int(period))), 1)
+    except (OSError, ValueError):  # not Linux, no such file, or "max": no quota
+        return cores

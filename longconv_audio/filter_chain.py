@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from . import routing, shaping
 from .audio_io.impulse import read_ir
-from .audio_io.matrix import read_matrix
+from .audio_io.matrix import MOST_DELAY, read_matrix
 from .duration import Duration
 from .errors import MismatchError, OptionError
 from .levels import from_db, to_db
@@ -26,7 +26,7 @@ class FilterSettings:
         normalize: "none", "peak", "l1", "l2" or "magnitude", of all IRs in series.
         predelay: delay of the wet signal in milliseconds.
         align: "causal" keeps the IR's time; "peak" puts its largest tap at time zero.
-        channels: "auto", "mono", "parallel", "true-stereo", or the path of a matrix file.
+        channels: "auto", "mono", "parallel", "true-stereo", or the path of a matrix file, which stands for the IRs.
         order: the channels of a true-stereo IR.
         rate: "resample" or "error", for an IR at another rate.
         offset, length, fade_out: the part of each IR that is used.
@@ -102,14 +102,21 @@ def read_filter(
     sources = list(irs)
     mode = settings.channels
     if mode not in routing.MODES:
-        if not mode.endswith(MATRIX_SUFFIXES):
+        if not _is_matrix_file(mode):
             raise OptionError(
                 f"--ir-channels {mode}: expected {', '.join(routing.MODES)} or a matrix file (.toml or .conf)"
             )
-        sources.insert(0, mode)
-        mode = "auto"
+        if sources:
+            raise OptionError(
+                f"--ir-channels {mode} stands beside {sources[0]}: a matrix file names its own IRs; "
+                "for a series, name the matrix file among the IRs"
+            )
+        sources, mode = [mode], "auto"
     if not sources:
         raise OptionError("no IR was given: name one behind the input")
+    delay = Duration.of_milliseconds(settings.predelay).samples(samplerate)
+    if delay > MOST_DELAY:
+        raise OptionError(f"--predelay {settings.predelay:g}: expected {1000 * MOST_DELAY // samplerate} ms at most")
     for source in sources:
         count = inputs if chain is None else chain.outputs
         matrix = _read_one(source, samplerate, count, mode, settings, strict, notes)
@@ -119,8 +126,10 @@ def read_filter(
         chain = routing.scale(chain, normalisation)
     if settings.align == "peak":
         chain = shaping.align_peak(chain)
-    chain = shaping.delay(chain, Duration.of_milliseconds(settings.predelay).samples(samplerate))
-    chain = shaping.mix(chain, *settings.dry_and_wet)
+    dry, wet = settings.dry_and_wet
+    chain = shaping.mix(shaping.delay(chain, delay), dry, wet)
+    if (dry, wet) != (0.0, 1.0):
+        notes.append(f"dry {_in_db(dry)}, wet {_in_db(wet)}")
     if settings.gain:
         chain = routing.scale(chain, from_db(settings.gain))
     return FilterChain(chain, to_db(normalisation), notes)
@@ -129,7 +138,7 @@ def read_filter(
 def _read_one(
     source: str, samplerate: int, inputs: int, mode: str, settings: FilterSettings, strict: bool, notes: list[str]
 ) -> FilterMatrix:
-    if source.endswith(MATRIX_SUFFIXES):
+    if _is_matrix_file(source):
         if settings.offset or settings.length is not None or settings.fade_out:
             raise OptionError(
                 f"--ir-offset, --ir-length and --fade-out do not reach into {source}: "
@@ -152,3 +161,11 @@ def _read_one(
     )
     notes.extend(ir.notes)
     return routing.route(ir.taps, inputs, mode, settings.order, ir.origin)
+
+
+def _is_matrix_file(name: str) -> bool:
+    return name.lower().endswith(MATRIX_SUFFIXES)
+
+
+def _in_db(gain: float) -> str:
+    return f"{round(to_db(gain), 1) + 0.0:+.1f} dB"  # the 0.0 makes +0.0 of -0.0

@@ -30,6 +30,10 @@ def fftconvolve(x, h, mode: str = "full"):
         ValueError: for an unknown mode, and for shapes that do not broadcast.
         TypeError: for arrays that are not of floats, and for a mixture of arrays and tensors.
 
+    Accuracy: in single precision the error is below -130 dB of the result for signals of even level. It is spread over
+    the whole transform, so a stretch far quieter than the rest carries as much of it as the rest does; convolve in
+    double, or with `oaconvolve`, where that matters.
+
     When to use: for filters about as long as the signal. `oaconvolve` is faster and leaner for a short filter on a
     long signal. In single precision the filter's spectrum is computed in double, which halves the error.
 
@@ -80,11 +84,9 @@ def fftfilt(x, h, zi=None):
     if length:
         full = _full(engine, x, h, matrix=False, in_blocks=taps < length)
     if zi is not None:
-        zi = engine.asarray(zi, x)
-        if zi.shape[-1] != taps - 1:
-            raise ValueError(f"zi has {zi.shape[-1]} samples; expected {taps - 1}, one less than h has taps")
+        zi = _state(engine, zi, x, (*full.shape[:-1], taps - 1))
         full = full + engine.pad(zi, 0, length)
-    return full[..., :length], full[..., length:]
+    return full[..., :length], full[..., length:] + 0  # a copy: the state must not keep the whole piece alive
 
 
 def convolve_matrix(x, H, mode: str = "full"):
@@ -124,8 +126,8 @@ def _convolve(x, h, mode: str, matrix: bool, in_blocks: bool):
         samples = (length if taps else 0) if mode == "circular" else output_window(mode, length, taps)[1]
         return engine.zeros((*lead, samples), x)
     if mode == "circular":
-        full = _full(engine, x, engine.fold(engine.widen(h), length), matrix, in_blocks)
-        return engine.fold(full, length)
+        once = engine.fold(engine.widen(h), length) if taps > length else h
+        return engine.fold(_full(engine, x, once, matrix, in_blocks), length)
     start, samples = output_window(mode, length, taps)
     return _full(engine, x, h, matrix, in_blocks)[..., start : start + samples]
 
@@ -150,6 +152,21 @@ def _transformed(engine, x, h, matrix: bool, in_blocks: bool):
     if size < whole:
         return engine.overlap_save(x, h, size, matrix)
     return engine.convolve(x, h, whole, matrix)
+
+
+def _state(engine, zi, x, shape: tuple[int, ...]):
+    """The state as an array like x.
+
+    Raises:
+        ValueError: where it does not broadcast to the shape, or is complex and the signal is not.
+    """
+    if np.ndim(zi) == 0 or zi.shape[-1] != shape[-1]:
+        raise ValueError(f"zi has shape {np.shape(zi)}; expected {shape[-1]} samples, one less than h has taps")
+    if np.broadcast_shapes(tuple(zi.shape), shape) != shape:
+        raise ValueError(f"zi has shape {tuple(zi.shape)}; expected one that broadcasts to {shape}")
+    if "complex" in str(zi.dtype) and "complex" not in str(x.dtype):
+        raise ValueError(f"zi has dtype {zi.dtype} and the signal {x.dtype}; expected a real state")
+    return engine.asarray(zi, x)
 
 
 def _leading(x, h) -> tuple[int, ...]:

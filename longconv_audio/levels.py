@@ -46,13 +46,14 @@ def count_clipped(x: np.ndarray) -> int:
 class Limiter:
     """Turns the gain down ahead of every peak beyond full scale, the same for all channels, and lets it recover.
 
-    No sample leaves beyond the ceiling: the gain is a weighted mean, over the look-ahead, of gains that each hold
-    that sample below it. It recovers exponentially.
+    What is beyond full scale leaves at the ceiling or below it: the gain is a weighted mean, over the look-ahead, of
+    gains that each hold that sample there. It recovers exponentially. A sample within full scale asks for nothing,
+    even between the ceiling and full scale.
 
     Args:
         channels: of the signal.
         samplerate: hertz.
-        ceiling: the largest magnitude that may leave.
+        ceiling: the magnitude that peaks are turned down to.
 
     Attributes:
         lowest_gain: the deepest reduction so far, linear.
@@ -73,13 +74,13 @@ class Limiter:
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """Takes `(channels, n)`; returns what no later sample can turn down any more."""
-        return self._advance(x, x.shape[1])
+        return self._advance(x)
 
     def flush(self) -> np.ndarray:
         """The samples held back, at the end of the signal."""
-        return self._advance(np.zeros((len(self._waiting), self._ahead)), self._ahead)
+        return self._advance(np.zeros((len(self._waiting), self._ahead)))
 
-    def _advance(self, x: np.ndarray, n: int) -> np.ndarray:
+    def _advance(self, x: np.ndarray) -> np.ndarray:
         samples = np.concatenate([self._waiting, x], axis=1)
         self._required = np.concatenate([self._required, self._recovering(x)])
         ready = max(samples.shape[1] - self._ahead, 0)
@@ -92,9 +93,10 @@ class Limiter:
         self._required = self._required[ready:]
         self.lowest_gain = min(self.lowest_gain, float(gain.min()))
         self.limited += int(np.count_nonzero(gain < 1 - 1e-9))
-        limited = samples[:, :ready] * gain
+        samples = samples[:, :ready]
         # Rounding may leave a sample a hair above.
-        return np.clip(limited, -self._ceiling, self._ceiling).astype(x.dtype, copy=False)
+        bound = np.where(np.abs(samples) > FULL_SCALE, self._ceiling, 1.0)
+        return np.clip(samples * gain, -bound, bound).astype(x.dtype, copy=False)
 
     def _recovering(self, x: np.ndarray) -> np.ndarray:
         """The gain each sample needs, or what recovers from the samples before, whichever is less.
@@ -103,7 +105,7 @@ class Limiter:
         their logarithms once the decay is taken out.
         """
         magnitude = np.abs(x).max(axis=0) if len(x) else np.zeros(x.shape[1])
-        reduction = 1 - np.minimum(self._ceiling / np.maximum(magnitude, self._ceiling), 1.0)
+        reduction = np.where(magnitude > FULL_SCALE, 1 - self._ceiling / np.maximum(magnitude, 1.0), 0.0)
         n = np.arange(1, len(reduction) + 1)
         with np.errstate(divide="ignore"):
             logs = np.log(reduction)

@@ -78,7 +78,8 @@ class OutputStage:
                 except OSError as error:
                     raise _no_spool(report.output, error) from error
             spool.seek(0)
-            gain = self._ceiling / highest if highest > self._ceiling else 1.0
+            # The ceiling of an integer format lies below -1.0, which it holds: what is legal stays as it is.
+            gain = self._ceiling / highest if highest > FULL_SCALE else 1.0
             if not math.isfinite(gain) or not gain:
                 raise _overflow(report.precision)
             report.gain_db += to_db(gain)

@@ -31,6 +31,9 @@ MODES = ("full", "same", "valid", "causal", "circular")
 # vanish, few enough to stay near the cache.
 _SUPERBLOCK = 1 << 18
 _MOST_ROWS = 64
+# Where there are fewer channels than threads, a call's rows are shared out among so many at most: more would make the
+# blocks longer without end.
+_MOST_SHARES = 4
 # Memory has its price: so many bytes make a plan look twice as slow.
 _DOUBLING_MEMORY = 192 << 20
 
@@ -40,7 +43,7 @@ _WAITING = 3
 _SMALLEST_FFT = 1 << 10
 # A larger partition saves nothing any more, and its transforms are what the slowest block waits for.
 _LARGEST_SIZE_IN_TIME = 1 << 13
-_HEAD = 64
+_HEAD, _LARGEST_HEAD = 64, 128
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class StreamPlan:
         segments: the partitions, in the order of their first tap.
         nanoseconds: predicted cost of one sample of one channel on one core.
         memory: predicted bytes of spectra and buffers.
+        group: rows that one thread transforms at a time (offline only).
     """
 
     latency: str
@@ -85,6 +89,7 @@ class StreamPlan:
     segments: tuple[Segment, ...]
     nanoseconds: float
     memory: int
+    group: int = 1
 
     def __str__(self) -> str:
         runs = ", ".join(
@@ -117,7 +122,7 @@ def plan_stream(
         latency: "zero" (every sample is answered at once), "block" (every `block_size` samples are answered at
             once) or "offline" (whatever is fastest).
         block_size: samples a block: of the first partition for "zero" (64 where not given) and "block" (needed);
-            the FFT size for "offline", where it is normally left to the cost model.
+            the FFT size for "offline" (rounded up to a fast one), where it is normally left to the cost model.
         inputs, outputs: channels.
         paths: distinct filters, for the memory that their spectra take.
         parallel: whether no output is made of more than one input.
@@ -141,7 +146,10 @@ def plan_stream(
         return _plan_offline(max(taps, 1), block_size, inputs, outputs, paths, parallel, itemsize, workers, length)
     if latency == "block" and block_size is None:
         raise ValueError('latency="block" needs block_size, the number of samples in a block')
-    return _plan_in_time(max(taps, 1), latency, block_size or _HEAD, inputs, outputs, paths, itemsize)
+    base = block_size or _HEAD
+    if latency == "zero":  # any block is answered at once, and the work of the direct head grows with its size
+        base = min(base, _LARGEST_HEAD)
+    return _plan_in_time(max(taps, 1), latency, base, inputs, outputs, paths, itemsize)
 
 
 def plan_overlap_save(length: int, taps: int, itemsize: int = 4) -> int:
@@ -210,7 +218,7 @@ def _uniform(taps: int):
 
 
 def _uniform_with_fft(taps: int, fft_size: int):
-    n = max(fft_size + fft_size % 2, 2)
+    n = fast_sizes(max(fft_size, 2), 2 * max(fft_size, 2))[0]
     if n > taps:
         yield Segment(taps, 0, 1, n), n - taps + 1
     yield Segment(n // 2, 0, -(-taps // (n // 2)), n), n // 2
@@ -222,13 +230,13 @@ def _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, leng
     vector = VECTOR_ROWS[itemsize]
     share = _SUPERBLOCK / max(inputs, outputs, 2)
     rows = vector * min(max(round(share / hop / vector), 1), _MOST_ROWS // vector)
-    if min(inputs, outputs) < workers:
-        rows *= workers
+    shares = min(-(-workers // min(inputs, outputs)), _MOST_SHARES)
+    rows *= shares
     hops = None
     if length is not None:
         hops = max(-(-(length + taps - 1) // hop), 1)
         rows = min(rows, hops)
-    group = -(-rows // workers) if min(inputs, outputs) < workers else rows
+    group = -(-rows // shares)
     spectrum = (n // 2 + 1) * 2 * itemsize
     per_row = 2 * fft_nanoseconds(n, group, itemsize) / group
     per_row += max(paths / outputs, 1) * count * (spectrum * MULTIPLY_ADD + CALL / group)
@@ -236,11 +244,11 @@ def _offline(segment, hop, taps, inputs, outputs, paths, itemsize, workers, leng
         paths * count * spectrum
         + inputs * 2 * (rows * hop + n) * itemsize
         + inputs * (count - 1 + 2 * rows) * spectrum
-        + min(workers, outputs) * group * (spectrum + n * itemsize)
+        + min(workers, shares * outputs) * group * (spectrum + n * itemsize)
         + _WAITING * outputs * rows * hop * itemsize
     )
     nanoseconds = per_row * hops / (length + taps - 1) if hops else per_row / hop
-    return StreamPlan("offline", taps, 0, hop, rows, (segment,), nanoseconds, memory)
+    return StreamPlan("offline", taps, 0, hop, rows, (segment,), nanoseconds, memory, group)
 
 
 def _monarch(factors, taps, inputs, outputs, paths, itemsize, workers, length) -> StreamPlan:
@@ -280,9 +288,10 @@ def _in_time(sizes, taps, latency, head, inputs, outputs, paths, itemsize) -> St
     for size, following in zip(sizes, (*sizes[1:], None), strict=True):
         end = taps if following is None else 2 * following
         count = max(-(-(end - offset) // size), 1)
-        segments.append(Segment(size, offset, count, 2 * size))
-        spectrum = (size + 1) * 2 * itemsize
-        transforms = inputs * fft_nanoseconds(2 * size, 1, itemsize) + outputs * fft_nanoseconds(2 * size, 1, itemsize)
+        n = fast_sizes(2 * size, 4 * size)[0]
+        segments.append(Segment(size, offset, count, n))
+        spectrum = (n // 2 + 1) * 2 * itemsize
+        transforms = (inputs + outputs) * fft_nanoseconds(n, 1, itemsize)
         cost += (transforms + max(paths, outputs) * (count * spectrum * MULTIPLY_ADD + 2 * CALL)) / size
         memory += paths * count * spectrum + inputs * 2 * count * spectrum + 4 * (inputs + outputs) * size * itemsize
         offset += count * size

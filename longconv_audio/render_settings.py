@@ -27,8 +27,8 @@ class RenderSettings:
         clip: what to do beyond full scale: "warn", "error", "scale" the whole down, or "limit".
         nonfinite: "error", or "zero" to take NaN and infinity in the input for 0.
         strict: refuse an input with less data than its header says.
-        raw_format: the encoding of headerless samples, on standard input and output and in .raw and .pcm files.
-        rate, channels: of a headerless input, in hertz and as a count.
+        raw_format: the encoding of headerless samples, on standard input and output and in files.
+        rate, channels: of a headerless input, in hertz and as a count; they say of any input that it is headerless.
         format, subtype: of the output; None from its name, "keep" as in the input.
         dither: "auto" (16 bits and fewer), "tpdf" or "none".
         metadata: "keep" or "drop" tags and descriptive chunks.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from .audio_io.reader import AudioReader, RawLayout
 from .audio_io.wav_header import RIFF_LIMIT
 from .audio_io.writer import AudioWriter
 from .buffering import Stream, available_cores, plan_for
+from .duration import Duration
 from .errors import NonFiniteError, OptionError, UnwritableError
 from .filter_chain import FilterChain, FilterSettings, read_filter
 from .output_stage import OutputStage
@@ -28,7 +31,12 @@ __all__ = ["RenderSettings", "Rendering", "Report"]
 _BLOCK_BYTES = 2 << 20
 # Encodings whose last bits the rounding of a convolution in single precision, 135 dB below the signal, would change.
 _WIDE_SUBTYPES = ("DOUBLE", "PCM_32", "PCM_24")
+_RAW_SUFFIXES = (".raw", ".pcm", ".f32", ".f64", ".s8", ".s16", ".s24", ".s32", ".u8")
+# The first bytes of WAV, RF64, W64, FLAC, OGG, AIFF, CAF, AU and MP3 with tags.
+_MAGICS = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b".snd", b"ID3")
 _DITHERED_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8")
+# No room sounds for a day: a longer tail is a slip of the pen, and would fill the disk with silence.
+LONGEST_TAIL_SECONDS = 24 * 3600
 
 
 class Rendering:
@@ -45,8 +53,8 @@ class Rendering:
         LongconvError: in one of its kinds, for whatever cannot be read or does not fit.
 
     Attributes:
-        report: what is known so far; complete after `run`.
-        frames_in, frames_out: what is to come; None where the input does not say.
+        report: what is known so far, the counts of frames being as declared; complete after `run`.
+        frames_in, frames_out: what is certain to come; None where only the end of the input will tell.
     """
 
     def __init__(self, source: str, irs: list[str], target: str, filters: FilterSettings, settings: RenderSettings):
@@ -62,9 +70,15 @@ class Rendering:
             )
             self._choose_output()
             self._reader.dtype = self._dtype
-            self.frames_in = self._frames_to_read()
+            declared = self._frames_to_read()
+            self.frames_in = declared if self._reader.frames_certain else None
+            self._check_tail()
             chain = read_filter(irs, self._reader.samplerate, self._reader.channels, filters, settings.strict)
-            self._adopt(chain, filters)
+            self._adopt(chain, filters, declared)
+            self._try_output()
+            self._no_room = self._missing_space()
+            if self._no_room:  # a dry run only says so: its output may be meant for another disk
+                self.report.warnings.append(self._no_room)
             self._stack = stack.pop_all()
 
     def run(self, progress: Callable[[int], None] | None = None) -> Report:
@@ -76,11 +90,12 @@ class Rendering:
         Raises:
             LongconvError: in one of its kinds. The output is then as it was before.
         """
-        with self._stack:
-            OutputStage(self._writer, self.report, self._settings.clip).run(
-                self._convolved(), self.frames_out, progress
-            )
         report = self.report
+        report.notes = [line for line in report.notes if line not in self._unconfirmed]
+        with self._stack:
+            if self._no_room:
+                raise UnwritableError(self._no_room)
+            OutputStage(self._writer, report, self._settings.clip).run(self._convolved(), self.frames_out, progress)
         if self._zeroed:
             report.warnings.append(f"{self._zeroed} samples that were NaN or infinite were taken for 0")
         report.warnings += [line for line in self._reader.warnings if line not in report.warnings]
@@ -93,9 +108,22 @@ class Rendering:
         """Lets the input go without having run."""
         self._stack.close()
 
+    @property
+    def slowdown(self) -> float:
+        """The predicted work as a multiple of what it is with the block size that the cost model chooses."""
+        if self._settings.block_size is None:
+            return 1.0
+        chosen = plan_for(self._matrix, self._dtype, "offline", None, self._workers, self.frames_in)
+        return self._plan.nanoseconds / chosen.nanoseconds
+
     def _choose_output(self) -> None:
         settings, reader = self._settings, self._reader
-        self._raw = settings.raw_format if _is_raw(self._target) else None
+        self._raw = _raw_output(self._target, settings)
+        if settings.raw_format is not None and self._raw is None and reader.format != "RAW":
+            raise OptionError(
+                f"--raw-format {settings.raw_format}: neither {reader.name} nor {self._target} is raw: "
+                "leave it out, or pass --rate and --channels too where the input is raw"
+            )
         if self._raw is not None:
             self._format, reason = "RAW", ""
             self._subtype = RawLayout(self._raw, reader.samplerate, 1).encoding.subtype
@@ -107,7 +135,7 @@ class Rendering:
         self._precision, self._dtype = precision, np.dtype(PRECISIONS[precision])
 
     def _frames_to_read(self) -> int | None:
-        """The frames of the part of the input that was asked for; the reader stands at its start."""
+        """The frames of the part of the input that was asked for, as declared; the reader stands at its start."""
         reader, settings = self._reader, self._settings
         start = settings.start.samples(reader.samplerate) if settings.start else 0
         wanted = settings.duration.samples(reader.samplerate) if settings.duration is not None else None
@@ -116,12 +144,17 @@ class Rendering:
                 f"--start {settings.start}: lies beyond the end of {reader.name} ({reader.frames} frames)"
             )
         self._start, self._wanted = start, wanted
-        if reader.frames is None or not reader.frames_certain:
+        if reader.frames is None:
             return None
         left = reader.frames - start
         return left if wanted is None else min(left, wanted)
 
-    def _adopt(self, chain: FilterChain, filters: FilterSettings) -> None:
+    def _check_tail(self) -> None:
+        tail, rate = self._settings.tail, self._reader.samplerate
+        if isinstance(tail, Duration) and tail.samples(rate) > LONGEST_TAIL_SECONDS * rate:
+            raise OptionError(f"--tail {tail}: expected at most {LONGEST_TAIL_SECONDS // 3600} hours")
+
+    def _adopt(self, chain: FilterChain, filters: FilterSettings, declared: int | None) -> None:
         reader, settings = self._reader, self._settings
         self._matrix = chain.matrix
         self._taps = max(chain.matrix.taps, 1)
@@ -130,6 +163,11 @@ class Rendering:
             chain.matrix, self._dtype, "offline", settings.block_size, self._workers, self.frames_in
         )
         self.frames_out = None if self.frames_in is None else self._output_frames(self.frames_in)
+        frames_out = None if declared is None else self._output_frames(declared)
+        # Said before the run alone: after it, the counts are those of what was read and written.
+        self._unconfirmed = []
+        if declared is not None and not reader.frames_certain:
+            self._unconfirmed = [f"{reader.name} declares {reader.frames} frames; only reading can confirm them"]
         self.report = Report(
             input=reader.name,
             output=self._target,
@@ -141,12 +179,12 @@ class Rendering:
             taps=chain.matrix.taps,
             precision=self._precision,
             plan=str(self._plan),
-            frames_in=self.frames_in,
-            frames_out=self.frames_out,
-            bytes_out=self._bytes_out(self.frames_out),
+            frames_in=declared,
+            frames_out=frames_out,
+            bytes_out=self._bytes_out(frames_out),
             gain_db=filters.gain + chain.normalisation_db,
             warnings=list(reader.warnings),
-            notes=self._notes + chain.notes,
+            notes=self._notes + chain.notes + self._unconfirmed,
         )
         if self._format == "WAV" and (self.report.bytes_out or 0) > RIFF_LIMIT:
             self.report.notes.append("the output is an RF64: a WAV of more than 4 GiB")
@@ -166,13 +204,41 @@ class Rendering:
             return None
         return frames * self._matrix.outputs * SampleFormat(self._subtype).width
 
-    def _writer(self, frames: int | None) -> AudioWriter:
+    def _try_output(self) -> None:
+        """Opens the output in memory, so that a format which cannot hold it says so before anything is written."""
+        memory = io.BytesIO()
+        memory.name = "standard output" if self._target == "-" else self._target
+        self._writer(None, memory).abort()
+
+    def _missing_space(self) -> str:
+        """What to say where the disk has no room for the output; FLAC takes less than its samples, who knows how much."""
+        size = self._bytes_out(self.frames_out)
+        if size is None or _is_special(self._target):
+            return ""
+        needed = 0 if self._format == "FLAC" else size
+        if self._settings.clip == "scale":  # by way of a temporary file beside it
+            needed += self.frames_out * self._matrix.outputs * self._dtype.itemsize
+        folder = os.path.dirname(os.path.realpath(self._target))
+        try:
+            disk = shutil.disk_usage(folder)
+        except OSError:  # opening the output will say what is the matter
+            return ""
+        # Some network file systems do not know their size and call it 0.
+        if not disk.total or needed <= disk.free:
+            return ""
+        return (
+            f"{self._target}: needs {needed} bytes and {folder} has {disk.free} bytes free: make room or pass a "
+            "shorter --duration or a smaller --subtype"
+        )
+
+    def _writer(self, frames: int | None, target=None) -> AudioWriter:
+        """The output, or the same in `target`."""
         settings, reader = self._settings, self._reader
         keep = settings.metadata == "keep"
         dithered = settings.dither == "tpdf" or (settings.dither == "auto" and self._subtype in _DITHERED_SUBTYPES)
         layout = RawLayout(self._raw, reader.samplerate, self._matrix.outputs) if self._raw else None
         return AudioWriter(
-            self._target,
+            self._target if target is None else target,
             samplerate=reader.samplerate,
             channels=self._matrix.outputs,
             format=None if layout else self._format,
@@ -180,7 +246,8 @@ class Rendering:
             frames=frames,
             tags=reader.tags if keep else None,
             chunks=self._chunks() if keep else (),
-            channel_mask=reader.channel_mask,
+            # Speakers of other channels are not those of the input.
+            channel_mask=reader.channel_mask if self._matrix.outputs == reader.channels else None,
             raw=layout,
             overwrite=settings.overwrite,
             dither="tpdf" if dithered else "none",
@@ -264,22 +331,58 @@ class Rendering:
 
 
 def _is_raw(name: str) -> bool:
-    return name == "-" or os.path.splitext(name)[1].lower() in (".raw", ".pcm")
+    return name == "-" or os.path.splitext(name)[1].lower() in _RAW_SUFFIXES
+
+
+def _is_special(target: str) -> bool:
+    """Whether this is standard output, a device or a named pipe, which is written into."""
+    return target == "-" or (os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target))
 
 
 def _raw_input(source: str, settings: RenderSettings) -> RawLayout | None:
-    """What headerless samples in the input are; None where it has a header."""
-    if not _is_raw(source) or (source == "-" and settings.rate is None and settings.channels is None):
+    """What headerless samples in the input are; None where it has a header.
+
+    --rate and --channels say of any input that it is raw; --raw-format alone can be meant for the output.
+    """
+    described = settings.rate is not None or settings.channels is not None
+    if not described and (source == "-" or not _is_raw(source)):
+        return None
+    if _begins_with_header(source):
+        if described:
+            raise OptionError(f"{source}: has a header that says what its samples are: leave --rate and --channels out")
         return None
     if settings.raw_format is None or settings.rate is None or settings.channels is None:
         raise OptionError(f"{source}: raw samples do not say what they are: pass --raw-format, --rate and --channels")
     return RawLayout(settings.raw_format, settings.rate, settings.channels)
 
 
+def _raw_output(target: str, settings: RenderSettings) -> str | None:
+    """The encoding of headerless output; None where it gets a header. --format goes before the name."""
+    wanted = settings.format.upper() == "RAW" if settings.format else _is_raw(target)
+    if settings.raw_format is None or not wanted:
+        return None
+    if settings.subtype.lower() != "keep":
+        raise OptionError(
+            f"--subtype {settings.subtype} stands beside --raw-format {settings.raw_format}, which says it for "
+            "raw output: leave --subtype out, or pass --format WAV for output with a header"
+        )
+    return settings.raw_format
+
+
+def _begins_with_header(source: str) -> bool:
+    """Whether a file begins as those do that are no raw samples. A pipe cannot be asked without taking from it."""
+    if source == "-" or not os.path.isfile(source):
+        return False
+    try:
+        with open(source, "rb") as file:
+            return file.read(4).startswith(_MAGICS)
+    except OSError:  # the reader has the words for that
+        return False
+
+
 def _check_target(source: str, target: str, overwrite: bool) -> None:
     """Fails early where the output cannot be written."""
-    special = os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
-    if target == "-" or special:  # a device or named pipe is written into
+    if _is_special(target):
         return
     if os.path.isdir(target):
         raise UnwritableError(f"{target}: is a folder; expected the name of a file")

@@ -97,7 +97,11 @@ def route(
         if count != 4 or inputs != 2:
             raise MismatchError(
                 f"the IR has {count} channels and the input {inputs}: --ir-channels true-stereo needs 4 and 2"
-                + ("; leave it out" if count in (1, inputs) else "; give a matrix file for other routings")
+                + (
+                    "; leave it out"
+                    if count in (1, inputs)
+                    else "; a matrix file in place of the IR has other routings"
+                )
             )
         paths = [Path(o, i, filters[c]) for c, (i, o) in enumerate(pairs)]
     return FilterMatrix(inputs, inputs, tuple(paths), origin)
@@ -271,12 +275,13 @@ def _misfit(count: int, inputs: int) -> str:
     if count == 4 and inputs == 2:
         return (
             head + "pass --ir-channels true-stereo if they lead LL,LR,RL,RR (--ir-order for another order), "
-            "or a matrix file; parallel needs as many channels on both sides"
+            "or name a matrix file in place of the IR; parallel needs as many channels on both sides"
         )
     if inputs == 1:
         wiring = ", ".join(f'{{input=1, output={c}, file="ir.wav", channel={c}}}' for c in (1, 2))
         return (
-            head + "convert the input to as many channels, or pass --ir-channels matrix.toml with a file "
-            f"that holds: path = [{wiring}{', ...' * (count > 2)}]"
+            head + "convert the input to as many channels, or name a matrix file in place of the IR "
+            "(longconv apply in.wav matrix.toml -o out.wav), where matrix.toml "
+            f"holds: path = [{wiring}{', ...' * (count > 2)}]"
         )
-    return head + "they must be equal, or the IR mono; pass a matrix file for another routing"
+    return head + "they must be equal, or the IR mono; name a matrix file in place of the IR for another routing"

@@ -9,6 +9,9 @@ from .arrays import is_torch, like, to_numpy
 from .buffering import Crossfade, History, Stream, available_cores, plan_for
 from .routing import FilterMatrix, from_array
 
+# Fades that may be under way at once, each with an engine of its own.
+_MOST_FADES = 16
+
 
 class Convolver:
     """Convolves a stream with one filter, a filter a channel, or a matrix of filters.
@@ -66,12 +69,21 @@ class Convolver:
 
     @property
     def latency_samples(self) -> int:
-        """The most samples of the signal that `process` holds back unanswered."""
+        """The most samples of the signal that `process` holds back unanswered.
+
+        Raises:
+            ValueError: for "offline", before the number of channels is known.
+        """
+        latency, block_size, *_ = self._settings
+        if self._open is None and latency != "offline":
+            return 0 if latency == "zero" else block_size - 1
         return self._started().span - 1 + self._origin
 
     @property
     def tail_samples(self) -> int:
         """How much longer than its input the output is: the filter's taps less one (and less its origin)."""
+        if self._open is None:
+            return self._h.shape[-1] - 1
         return max(self._taps - 1 - self._origin, 0)
 
     def process(self, block):
@@ -79,7 +91,8 @@ class Convolver:
 
         Args:
             block: `(..., n)`, n from 0 up; the leading axes are the channels. A filter that serves every channel
-                takes any leading shape, the same in every call.
+                takes any leading shape, the same in every call. A tensor that requires a gradient is taken as it
+                is: the stream carries none.
 
         Returns:
             `(..., m)` of the block's dtype: the samples that are now complete; with "zero" latency m = n.
@@ -88,6 +101,7 @@ class Convolver:
         if x.dtype.kind != "f":
             raise TypeError(f"block has dtype {x.dtype}; expected float32 or float64")
         planes = self._planes(x)
+        self._begun = self._begun or x.shape[-1] > 0
         self._history.push(planes)
         y = self._open.push(planes)
         if isinstance(self._open, Crossfade) and self._open.done:
@@ -99,16 +113,24 @@ class Convolver:
 
         Args:
             dtype: of the result; by default that of the last block.
+
+        Returns:
+            `(..., m)`; of no signal at all, nothing.
         """
+        wanted = None if dtype is None else _float_dtype(dtype)
         if self._open is None:
-            return np.zeros(0, dtype or self._dtype)
-        rest = self._crop(self._open.finish(self._open.held + max(self._taps, self._fading_taps) - 1))
+            return np.zeros(0, wanted or self._dtype)
+        owed = self._open.held + max(self._taps, self._fading_taps) - 1 if self._begun else 0
+        rest = self._crop(self._open.finish(owed))
         model, last = self._last
         self.reset()
-        return self._answer(rest, model, np.dtype(dtype) if dtype else last)
+        return self._answer(rest, model, wanted or last)
 
     def reset(self) -> None:
         """Forgets the signal so far, and keeps the filter."""
+        if self._open is None:
+            return
+        self._begun = False
         self._history = History(self.matrix.inputs, self._memory, self._dtype)
         if isinstance(self._open, Crossfade):
             self._open = self._open.new
@@ -127,7 +149,8 @@ class Convolver:
             crossfade: length of the fade in samples; 0 switches at once.
 
         Raises:
-            ValueError: where inputs, outputs or origin differ, or the crossfade is negative.
+            ValueError: where inputs, outputs or origin differ, the crossfade is negative, or 16 fades have begun
+                and not ended.
         """
         if crossfade < 0:
             raise ValueError(f"crossfade is {crossfade}; expected 0 or more samples")
@@ -139,11 +162,19 @@ class Convolver:
                     f"the new filter has {getattr(matrix, what)} {what}, the old one "
                     f"{getattr(self.matrix, what)}: expected the same"
                 )
+        if isinstance(old, Crossfade) and old.untouched:  # what never began need not end
+            old = old.old
+        if isinstance(old, Crossfade) and old.depth >= _MOST_FADES:
+            raise ValueError(f"{old.depth} crossfades are under way: process the rest of them before the next")
         fading = self._taps
         self._adopt(matrix)
         new = self._new_stream(matrix)
-        self._open = Crossfade(old, new, self._resume(new, old.held), crossfade)
-        self._fading_taps = max(fading, self._fading_taps)
+        begun = self._resume(new, old.held)
+        if crossfade or old.held:
+            self._open = Crossfade(old, new, begun, crossfade)
+            self._fading_taps = max(fading, self._fading_taps)
+        else:
+            self._open, self._fading_taps = new, 0
         self._history.grow(self._memory)
 
     def get_state(self) -> dict:
@@ -161,6 +192,7 @@ class Convolver:
             "taps": self._taps,
             "held": stream.held,
             "skip": self._skip,
+            "begun": self._begun,
             "history": self._history.last(self._history.size),
         }
 
@@ -178,9 +210,9 @@ class Convolver:
         if len(state["history"]) != self.matrix.inputs:
             raise ValueError(f"the state has {len(state['history'])} channels, this convolver {self.matrix.inputs}")
         self.reset()
-        self._skip = state["skip"]
+        self._skip, self._begun = state["skip"], state["begun"]
         self._history.push(np.asarray(state["history"]))
-        self._resume(stream, state["held"])
+        self._resume(self._open, state["held"])
 
     def _started(self):
         if self._open is None:
@@ -214,6 +246,8 @@ class Convolver:
         """The block as `(channels, n)`."""
         if x.ndim == 0:
             raise ValueError("block is a number; expected an array whose last axis is time")
+        if 0 in x.shape[:-1]:
+            raise ValueError(f"block has shape {x.shape}; expected at least one channel")
         if self._open is None:
             self._start(from_array(self._h, int(np.prod(x.shape[:-1]))))
         if self._shape is None:

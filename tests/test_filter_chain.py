@@ -64,10 +64,41 @@ def test_matrix_files(irs, tmp_path):
     ):
         np.testing.assert_array_equal(dense(chain.matrix), expected)
     # The matrix first, then the IR with as many channels as it gives.
-    chain = read_filter([irs[0]["stereo"]], RATE, 1, FilterSettings(channels=path))
+    chain = read_filter([path, irs[0]["stereo"]], RATE, 1, FilterSettings())
     np.testing.assert_allclose(
         dense(chain.matrix)[1, 0], np.convolve(2 * irs[1]["mono"], irs[1]["stereo"][1]), atol=1e-12
     )
+
+
+def test_a_matrix_file_for_the_channels_stands_alone(irs, tmp_path):
+    """Beside the IR that it names it would be convolved with that IR a second time."""
+    (tmp_path / "up.toml").write_text("[[path]]\ninput = 1\noutput = 2\nfile = 'mono.npy'\n")
+    with pytest.raises(OptionError, match=r"up\.toml stands beside .*stereo\.npy.* among the IRs"):
+        read_filter([irs[0]["stereo"]], RATE, 1, FilterSettings(channels=str(tmp_path / "up.toml")))
+
+
+@pytest.mark.parametrize("name", ["MAT.TOML", "mat.Conf"])
+def test_suffixes_in_any_case(irs, tmp_path, name):
+    (tmp_path / name).write_text("[[path]]\ninput = 1\noutput = 1\nfile = 'mono.npy'\n")
+    path = str(tmp_path / name)
+    for chain in (
+        read_filter([path], RATE, 1, FilterSettings()),
+        read_filter([], RATE, 1, FilterSettings(channels=path)),
+    ):
+        np.testing.assert_array_equal(dense(chain.matrix)[0, 0], irs[1]["mono"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"mix": 0.5}, "dry -6.0 dB, wet -6.0 dB"),
+        ({"mix": 0.0}, "dry +0.0 dB, wet -inf dB"),
+        ({"dry": -0.01, "wet": -9.0}, "dry +0.0 dB, wet -9.0 dB"),
+        ({"wet": 3.0}, "dry -inf dB, wet +3.0 dB"),
+    ],
+)
+def test_dry_and_wet_are_said_in_db(irs, settings, note):
+    assert chained(irs, "stereo", **settings)[1].notes == [note]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +169,8 @@ def test_a_part_of_the_ir(irs):
         ({"normalize": "loud"}, "--normalize loud"),
         ({"order": "LL"}, "--ir-order"),
         ({"predelay": np.inf}, "inf"),
+        ({"predelay": 1e300}, r"--predelay 1e\+300: expected \d+ ms at most"),
+        ({"predelay": 5.7e6}, r"--predelay 5\.7e\+06: expected 5592405 ms at most"),
     ],
 )
 def test_settings_without_sense(irs, settings, words):

@@ -66,6 +66,17 @@ def test_blocks_are_used_and_right(rng, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_circular_convolution_goes_in_blocks_too(rng, kind, monkeypatch):
+    x, h = random(rng, 100_000), random(rng, 200)
+    engine = pytest.importorskip(f"longconv_audio.engines.{kind}_fft")
+    calls = []
+    original = engine.overlap_save
+    monkeypatch.setattr(engine, "overlap_save", lambda *arguments: calls.append(1) or original(*arguments))
+    assert snr(call(kind, F.oaconvolve, x, h, mode="circular"), expected(x, h, "circular")) > 280
+    assert calls
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("function", [F.fftconvolve, F.oaconvolve])
 @pytest.mark.parametrize("mode", ["full", "valid", "causal", "circular"])
 def test_the_quiet_end_of_a_long_filter(rng, kind, function, mode):
@@ -175,6 +186,8 @@ def test_gradients(function, mode):
         (lambda: F.oaconvolve(np.ones(3, np.float16), np.ones(2)), TypeError, "float16"),
         (lambda: F.fftfilt(np.ones(3), np.ones(2), np.ones(2)), ValueError, "expected 1"),
         (lambda: F.fftfilt(np.ones(3), np.ones(0)), ValueError, "0 taps"),
+        (lambda: F.fftfilt(np.ones(3), np.ones(2), np.ones((4, 1))), ValueError, "broadcasts"),
+        (lambda: F.fftfilt(np.ones(3), np.ones(2), np.ones(1) * 1j), ValueError, "real state"),
         (lambda: F.convolve_matrix(np.ones((2, 3)), np.ones((2, 3, 4))), ValueError, "inputs"),
     ],
 )

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longconv_audio.levels import (
+    FULL_SCALE,
     LOOKAHEAD_SECONDS,
     RELEASE_SECONDS,
     Limiter,
@@ -35,7 +36,8 @@ def by_definition(x, rate=RATE, ceiling=1.0):
     """Every step as the words have it: what each sample needs, decay, the least ahead, a smoothed approach."""
     ahead = round(LOOKAHEAD_SECONDS * rate)
     n = x.shape[1]
-    needed = 1 - np.minimum(1, ceiling / np.maximum(np.abs(x).max(axis=0), 1e-300))
+    loudest = np.abs(x).max(axis=0)
+    needed = np.array([1 - ceiling / high if high > FULL_SCALE else 0.0 for high in loudest])
     needed = np.concatenate([needed, np.zeros(2 * ahead)])
     held = np.zeros(len(needed))
     for k in range(len(needed)):
@@ -122,6 +124,13 @@ class TestLimiter:
         y, limiter = limited(x)
         np.testing.assert_allclose(y, x, atol=1e-14)
         assert (limiter.limited, limiter.lowest_gain) == (0, pytest.approx(1))
+
+    def test_full_scale_above_the_ceiling_is_not_touched(self, rng):
+        x = np.clip(0.3 * rng.standard_normal((2, 3000)), -1, 1)
+        x[0, 1000], x[1, 2000] = -1.0, 1.0
+        y, limiter = limited(x, ceiling=1 - 2.0**-15)
+        np.testing.assert_allclose(y, x, atol=1e-14)
+        assert limiter.limited == 0
 
     def test_the_balance_of_the_channels_stays(self, rng):
         x = bursts(rng, channels=3)

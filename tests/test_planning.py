@@ -37,13 +37,14 @@ def test_offline_partitions_cover_the_filter_and_alias_nothing(taps, channels, w
 @given(taps=TAPS, latency=st.sampled_from(["zero", "block"]), block=st.sampled_from([1, 16, 64, 100, 480, 4096]))
 def test_partitions_in_time_are_due_when_they_are_needed(taps, latency, block):
     plan = plan_stream(taps, latency=latency, block_size=block, inputs=2, outputs=2, paths=2)
+    base = min(block, 128) if latency == "zero" else block  # a direct head of more taps would cost too much
     reached = plan.head
-    assert plan.head == (block if latency == "zero" else 0)
-    assert plan.hop == plan.segments[0].size == block
+    assert plan.head == (base if latency == "zero" else 0)
+    assert plan.hop == plan.segments[0].size == base
     for number, segment in enumerate(plan.segments):
         assert segment.offset == reached
         reached += segment.size * segment.count
-        assert segment.size % block == 0
+        assert segment.size % base == 0
         assert segment.fft_size >= 2 * segment.size
         if number:  # a block's worth of time to compute in
             assert segment.offset >= 2 * segment.size

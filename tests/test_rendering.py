@@ -3,6 +3,9 @@
 import itertools
 import math
 import os
+import re
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +121,30 @@ def test_a_pipe_that_does_not_say_its_length(folder):
     assert snr(load("out.wav"), whole()) >= 280
 
 
+@pytest.mark.parametrize("name", ["in.flac", "in.aiff"])
+def test_a_length_that_is_only_declared(folder, name):
+    save(name, load("in.wav"), subtype="PCM_24")
+    made = Rendering(name, ["ir.wav"], "out.wav", FilterSettings(), RenderSettings())
+    assert (made.frames_in, made.frames_out) == (None, None)
+    assert (made.report.frames_in, made.report.frames_out, made.report.bytes_out) == (5000, 5699, 5699 * 6)
+    note = f"{name} declares 5000 frames; only reading can confirm them"
+    assert note in made.report.notes
+    report = made.run()
+    assert (report.frames_in, report.frames_out) == (5000, 5699)
+    assert note not in report.notes
+
+
+@pytest.mark.parametrize(("channels", "mask", "expected"), [(2, 0x600, 0x600), (1, 0x100, None)])
+def test_the_speakers_stay_where_the_channels_do(folder, channels, mask, expected):
+    save("masked.wav", np.ones((channels, 10)), channel_mask=mask)
+    paths = "".join(f"[[path]]\ninput = {channels}\noutput = {n}\ndirect = true\n" for n in (1, 2))
+    (folder / "matrix.toml").write_text(paths)
+    report = render(source="masked.wav", irs=["matrix.toml"])
+    assert (report.channels_in, report.channels_out) == (channels, 2)
+    with AudioReader("out.wav") as reader:
+        assert reader.channel_mask == expected
+
+
 def test_progress(folder, rng):
     save("long.wav", 0.1 * rng.standard_normal((2, 200_000)))
     done = []
@@ -198,6 +225,48 @@ class TestFailures:
         assert (made.frames_in, made.frames_out) == (5000, 5699)
         made.close()
 
+    @pytest.mark.parametrize("target", ["out.flac", "out.mp3", "out.aiff"])
+    def test_what_the_format_cannot_hold_before_the_run(self, target):
+        channels = 2000 if target == "out.aiff" else 12
+        save("many.wav", np.ones((channels, 5)))
+        save("mono.wav", np.ones((1, 5)))
+        with pytest.raises(OptionError, match=f"{target}: .* cannot hold {channels} channels at 48000 Hz"):
+            Rendering("many.wav", ["mono.wav"], target, FilterSettings(), RenderSettings())
+        os.unlink("many.wav")
+        os.unlink("mono.wav")
+
+    def test_a_rate_that_the_format_cannot_hold_before_the_run(self):
+        for name in ("slow.wav", "slow_ir.wav"):
+            with AudioWriter(name, samplerate=44_100, channels=1) as writer:
+                writer.write(np.ones((1, 5)))
+        with pytest.raises(OptionError, match=r"out\.opus: OGG OPUS cannot hold 1 channels at 44100 Hz"):
+            Rendering("slow.wav", ["slow_ir.wav"], "out.opus", FilterSettings(), RenderSettings())
+        os.unlink("slow.wav")
+        os.unlink("slow_ir.wav")
+
+    @pytest.mark.parametrize(
+        ("settings", "needed"),
+        [({}, 5699 * 16), ({"subtype": "PCM_16"}, 5699 * 4), ({"clip": "scale"}, 5699 * 32)],
+    )
+    def test_a_disk_without_room(self, monkeypatch, settings, needed):
+        disk = SimpleNamespace(total=1 << 40, free=needed - 1)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: disk)
+        words = f"needs {needed} bytes and .* has {needed - 1} bytes free"
+        made = Rendering("in.wav", ["ir.wav"], "out.wav", FilterSettings(), RenderSettings(**settings))
+        assert re.search(words, made.report.warnings[-1])  # what a dry run would say
+        with pytest.raises(UnwritableError, match=words):
+            made.run()
+        for enough, target in ((needed, "out.wav"), (needed - 1, "/dev/null")):
+            disk.free = enough
+            options = RenderSettings(format="WAV", **settings)
+            Rendering("in.wav", ["ir.wav"], target, FilterSettings(), options).close()
+
+    def test_a_tail_of_days(self):
+        Rendering("in.wav", ["ir.wav"], "out.flac", FilterSettings(), RenderSettings(tail=Duration.of(86400))).close()
+        for tail in (Duration.of(86401), Duration.of_samples(86401 * RATE)):
+            with pytest.raises(OptionError, match=f"--tail {tail}: expected at most 24 hours"):
+                render(tail=tail)
+
     @pytest.mark.parametrize(
         "settings",
         [
@@ -234,6 +303,16 @@ class TestLevels:
         gain = y[:, np.abs(loud).min(axis=0) > 0.1] / loud[:, np.abs(loud).min(axis=0) > 0.1]
         np.testing.assert_allclose(gain[0], gain[1], rtol=1e-9)
         assert 0 < gain.min() < gain.max() <= 1 + 1e-12
+
+    @pytest.mark.parametrize("clip", ["warn", "scale", "limit"])
+    def test_the_lowest_code_is_legal(self, folder, rng, clip):
+        x = np.round(rng.uniform(-0.5, 0.5, (2, 5000)) * 32768) / 32768
+        x[1, 1234] = -1.0
+        save("low.wav", x, subtype="PCM_16")
+        save("unit.wav", np.ones((1, 1)))
+        report = render(source="low.wav", irs=["unit.wav"], clip=clip, dither="none")
+        np.testing.assert_array_equal(load("out.wav"), x)
+        assert (report.gain_db, report.limited, report.clipped) == (0, 0, 0)
 
     def test_clipped_samples_are_counted_over_all_blocks(self, folder):
         report = render({"gain": 20.0}, subtype="PCM_16", dither="none")

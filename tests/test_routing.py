@@ -103,6 +103,7 @@ class TestRoute:
         assert says in message
         assert str(channels) in message
         assert "\n" not in message
+        assert "--ir-channels matrix" not in message  # beside the IR it would be refused
 
     def test_unknown_mode(self):
         with pytest.raises(OptionError, match="surround"):
@@ -114,6 +115,7 @@ class TestRoute:
         ir = noise(2, 16)
         with pytest.raises(MismatchError) as caught:
             route(ir, 1)
+        assert "longconv apply in.wav matrix.toml -o out.wav" in str(caught.value)
         text = str(caught.value).partition("holds: ")[2]
         (tmp_path / "matrix.toml").write_text(text.replace("ir.wav", "ir.npy"))
         for channel in range(2):

@@ -64,7 +64,7 @@ def test_any_split_is_the_whole(sizes, length, taps, latency, seed):
     x, h = rng.standard_normal(length), rng.standard_normal(taps)
     convolver = Convolver(h, latency=latency[0], block_size=latency[1])
     y = in_pieces(convolver, x, sizes)
-    expected = np.convolve(x, h) if length else np.zeros(taps - 1)
+    expected = np.convolve(x, h) if length else np.zeros(0)  # of nothing comes nothing
     np.testing.assert_allclose(y, expected, atol=1e-11)
 
 
@@ -192,6 +192,75 @@ def test_a_change_during_a_fade(rng):
     assert snr(y, expected) > 270
 
 
+def test_fades_that_never_began_are_replaced(rng):
+    x, f, h = rng.standard_normal((1, 800)), rng.standard_normal((1, 90)), rng.standard_normal((1, 70))
+    convolver = Convolver(f, latency="zero")
+    first = convolver.process(x[:, :300])
+    for _ in range(1500):  # a slider that moves while nothing plays
+        convolver.set_ir(rng.standard_normal((1, 50)), crossfade=100)
+    convolver.set_ir(h, crossfade=100)
+    y = np.concatenate([first, convolver.process(x[:, 300:]), convolver.flush()], axis=1)
+    weight = np.clip((np.arange(869) - 299) / 101, 0, 1)
+    expected = (1 - weight) * full(x, f)[:, :869] + weight * full(x, h)
+    assert snr(y, expected) > 270
+
+
+def test_too_many_fades_at_once_are_refused(rng):
+    convolver = Convolver(np.ones(10), latency="zero", channels=1)
+    for _ in range(16):
+        convolver.set_ir(rng.standard_normal(10), crossfade=10_000)
+        convolver.process(rng.standard_normal((1, 10)))
+    with pytest.raises(ValueError, match="16 crossfades"):
+        convolver.set_ir(rng.standard_normal(10), crossfade=10_000)
+
+
+def test_a_switch_without_a_fade_leaves_no_fade_behind(rng):
+    convolver = Convolver(np.ones(10), latency="zero", channels=1)
+    convolver.process(rng.standard_normal((1, 100)))
+    convolver.set_ir(np.ones(5))
+    convolver.get_state()
+
+
+def test_a_state_can_be_set_during_a_fade(rng):
+    x, f, h = rng.standard_normal((1, 500)), rng.standard_normal((1, 90)), rng.standard_normal((1, 90))
+    first, second = Convolver(h, latency="zero"), Convolver(f, latency="zero")
+    begun = first.process(x[:, :200])
+    second.process(x)
+    second.set_ir(h, crossfade=1000)
+    second.set_state(first.get_state())
+    rest = in_pieces(second, x[:, 200:], [5])
+    assert snr(np.concatenate([begun, rest], axis=1), full(x, h)) > 280
+
+
+def test_before_the_first_block():
+    convolver = Convolver(np.ones(10))
+    convolver.reset()
+    assert convolver.tail_samples == 9
+    assert convolver.flush().shape == (0,)
+    assert Convolver(np.ones(10), latency="zero").latency_samples == 0
+    assert Convolver(np.ones(10), latency="block", block_size=32).latency_samples == 31
+    assert Convolver(np.ones(10), channels=2).flush("float32").dtype == np.float32
+
+
+@pytest.mark.parametrize(("latency", "block_size"), [("block", 509), ("block", 4093), ("offline", 131_101)])
+def test_sizes_that_are_not_smooth(rng, latency, block_size):
+    x, h = rng.standard_normal((1, 60_000)).astype(np.float32), rng.standard_normal(20_000)
+    y = in_pieces(Convolver(h, latency=latency, block_size=block_size), x, [100])
+    assert snr(y, full(x, h[None])) > 130
+
+
+def test_zero_latency_with_a_large_block_size_keeps_a_small_head(rng):
+    convolver = Convolver(rng.standard_normal((2, 50_000)), latency="zero", block_size=16_384)
+    assert convolver.plan.head <= 128
+    assert convolver.process(rng.standard_normal((2, 16_384))).shape == (2, 16_384)
+
+
+def test_bytes_in_another_order(rng):
+    x, h = rng.standard_normal((1, 300)), rng.standard_normal(40)
+    convolver = Convolver(h.astype(">f8"), latency="zero")
+    assert snr(in_pieces(convolver, x.astype(">f8"), [7]), full(x, h[None])) > 280
+
+
 def test_crossfade_does_not_click(rng):
     n = np.arange(20_000)
     x = np.sin(2 * np.pi * 100 * n / 48_000)
@@ -240,6 +309,9 @@ def test_a_shared_filter_is_transformed_once(monkeypatch):
         (lambda: Convolver(np.ones(3), dtype="float16"), "dtype"),
         (lambda: Convolver(np.ones((2, 3))).process(np.ones((3, 5))), "2 channels"),
         (lambda: Convolver(np.ones(3)).process(np.float64(1)), "number"),
+        (lambda: Convolver(np.ones(3)).process(np.zeros((0, 5))), "at least one channel"),
+        (lambda: Convolver(np.ones(3)).flush("int16"), "dtype"),
+        (lambda: Convolver(np.ones(3)).latency_samples, "not known yet"),
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones((2, 2, 3))), "2 channels"),
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones((2, 1, 3))), "2 outputs"),
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones(3), crossfade=-1), "crossfade"),

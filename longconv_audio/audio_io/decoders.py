@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class LibsndfileDecoder:
         file.seek(0)
         try:
             # By descriptor: by name, soundfile would take the suffix for the format.
-            with _libraries_hushed():
+            with _hushed:
                 self._sound = Forward(file.fileno(), closefd=False)
         except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:
             file.close()
@@ -161,7 +162,7 @@ class LibsndfileDecoder:
             # Where FLAC breaks off, soundfile raises and does not say how many frames came before; FLAC holds no NaN.
             piece[:, 0] = np.nan
         try:
-            with _libraries_hushed() if self.format in ("MP3", "MPEG") else contextlib.nullcontext():
+            with _hushed if self.format in ("MP3", "MPEG") else contextlib.nullcontext():
                 return len(self._sound.read(out=piece))
         except (self._library_error, RuntimeError) as error:
             self.failure = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
@@ -195,19 +196,46 @@ class LibsndfileDecoder:
         self._file.seek(position)
 
 
-@contextlib.contextmanager
-def _libraries_hushed():
-    """Keeps off standard error what libmpg123 writes there about a damaged file; the reader says what matters."""
+class _Hush:
+    """Keeps off standard error what libmpg123 writes there about a damaged file; the reader says what matters.
+
+    The descriptor belongs to the whole process. Were each thread to redirect it for itself, one would keep the
+    other's redirection and restore that; so the first to enter redirects and the last to leave restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._kept: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._kept = _redirect_standard_error()
+            self._inside += 1
+
+    def __exit__(self, *exc) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._kept is not None:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+                self._kept = None
+
+
+_hushed = _Hush()
+
+
+def _redirect_standard_error() -> int | None:
+    """Sends standard error nowhere. Returns a descriptor of where it went; None where that cannot be done."""
     try:
         kept = os.dup(2)
-    except OSError:  # nobody listens anyway
-        yield
-        return
+    except OSError:  # it is closed: nobody listens anyway
+        return None
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(kept, 2)
+    except OSError:
         os.close(kept)
+        return None
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return kept

@@ -86,7 +86,7 @@ def choose_subtype(format: str, wanted: str, source: str) -> tuple[str, str]:
         codec = _CODECS[format]
         if format == "OGG" and source == "OPUS":
             codec = "OPUS"
-        return codec, "" if codec == source else f"{format} is written as {codec}"
+        return codec, "" if codec in (source, format) else f"{format} is written as {codec}"
     if source in names and (source in _BITS or source in (*_COMPANDED, "FLOAT", "DOUBLE")):
         return source, ""
     chosen = _nearest(source, names)
@@ -97,6 +97,7 @@ def choose_subtype(format: str, wanted: str, source: str) -> tuple[str, str]:
 
 def subtypes_of(format: str) -> list[str]:
     """The encodings that a format can hold. Raises OptionError for an unknown format."""
+    format = format.upper()
     if format == "RAW":
         return ["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]
     if format in _CODECS:

@@ -181,6 +181,15 @@ def plain_descriptor(file) -> int | None:
         return None
 
 
+def unbuffered(stream, mode: str):
+    """The file behind a standard stream, without Python's buffer where it has a descriptor; closing leaves it open."""
+    stream = getattr(stream, "buffer", stream)
+    try:
+        return io.FileIO(stream.fileno(), mode, closefd=False)
+    except (OSError, AttributeError, ValueError):
+        return stream
+
+
 def _is_special(file) -> bool:
     """Whether this is a device, which may call itself seekable and has no size."""
     descriptor = plain_descriptor(file)
@@ -207,8 +216,4 @@ def _standard_input():
         raise UnreadableError("standard input is closed; audio was expected there")
     if stream.isatty():
         raise UnreadableError("standard input is a terminal; audio was expected: pipe it in or name a file")
-    stream = getattr(stream, "buffer", stream)
-    try:
-        return io.FileIO(stream.fileno(), "rb", closefd=False)
-    except (OSError, AttributeError, ValueError):
-        return stream
+    return unbuffered(stream, "rb")

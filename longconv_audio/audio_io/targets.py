@@ -12,7 +12,7 @@ import sys
 
 from longconv_audio.errors import OptionError, UnwritableError
 
-from .source import plain_descriptor
+from .source import plain_descriptor, unbuffered
 
 _COPY_BYTES = 1 << 20
 # Temporary files and the process that made them. An interruption between the making and the first `try` would
@@ -217,15 +217,11 @@ def _open_special(path: str) -> io.FileIO:
 
 
 def _standard_output():
-    """Standard output without Python's buffer, where it has a descriptor."""
+    """Standard output, or why it cannot be written."""
     stream = sys.stdout
     if stream is None:
         raise UnwritableError("standard output is closed; the audio was to go there")
     if stream.isatty():
         raise UnwritableError("standard output is a terminal; pipe it on or name a file with -o")
     stream.flush()
-    stream = getattr(stream, "buffer", stream)
-    try:
-        return io.FileIO(stream.fileno(), "wb", closefd=False)
-    except (OSError, AttributeError, ValueError):
-        return stream
+    return unbuffered(stream, "wb")

@@ -41,6 +41,7 @@ class WavHeader:
         channels: samples per frame.
         data_offset: bytes from the start of the file to the first sample.
         data_bytes: bytes of samples as declared; None where the header leaves it open.
+        data_field: the size of the data chunk as it stands in the header, whatever it means.
         open_end: why `data_bytes` is None: "zero" (as a crashed recorder leaves it), "streaming", or "".
         riff_end: where the file ends as declared, bytes from its start; None where the header leaves it open.
         channel_mask: speaker bits of a WAVEFORMATEXTENSIBLE, else None.
@@ -52,6 +53,7 @@ class WavHeader:
     channels: int
     data_offset: int = 0
     data_bytes: int | None = None
+    data_field: int = 0
     open_end: str = ""
     riff_end: int | None = None
     channel_mask: int | None = None
@@ -107,7 +109,8 @@ def parse_header(stream, name: str = "input") -> WavHeader:
         length = large.get(b"data", length) if length == 0xFFFFFFFF else length
         size = large.get(b"riff", size) if size == 0xFFFFFFFF else size
     header.riff_end = None if size >= 0xFFFFFFFF and form == b"RIFF" else size + 8
-    header.open_end = _open_end(length, header)
+    header.open_end = _open_end(length)
+    header.data_field = length
     header.data_bytes = None if header.open_end else length
     return header
 
@@ -141,7 +144,7 @@ def _is_identifier(four: bytes) -> bool:
     return len(four) == 4 and all(0x20 <= byte < 0x7F for byte in four) and four[:1] != b" "
 
 
-def _open_end(length: int, header: WavHeader) -> str:
+def _open_end(length: int) -> str:
     """Why the declared size of the data says nothing; empty where it does say something."""
     if length == 0:
         return "zero"

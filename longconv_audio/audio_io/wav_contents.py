@@ -40,7 +40,10 @@ def examine(source: ByteSource, header: wav.WavHeader) -> WavContents:
             complaints.append(loose_end(loose))
         return WavContents(frames, False, header.chunks, complaints)
     present = source.size - header.data_offset
-    if header.open_end == "streaming":
+    if header.open_end == "streaming" and header.riff_end == source.size and header.data_field <= present:
+        # A size like those of streams, in a file that ends where it says: the samples have that size by chance.
+        declared = header.data_field
+    elif header.open_end == "streaming":
         complaints.append("the header leaves the length open, as a pipe does: the file was read to its end")
     elif declared is not None and declared + (1 << 32) <= present and header.riff_end is not None:
         complaints.append(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -119,22 +120,18 @@ class AudioWriter:
             x: float32 or float64, shape `(channels, n)`, full scale 1.0, any n.
 
         Raises:
+            TypeError: not an array, or not of floating point.
             UnwritableError: disk full, pipe broken. The output is then aborted.
         """
+        self._check_type(x)
         if x.ndim != 2 or x.shape[0] != self.channels:
             raise MismatchError(f"{self.name}: samples of shape ({self.channels}, n) were expected, not {x.shape}")
         if not self._open:
             raise UnwritableError(f"{self.name}: is closed already")
         if x.dtype not in (np.float32, np.float64):
             x = x.astype(np.float64)
-        try:
+        with self._aborted_by_failure():
             self._encoder.write(x)
-        except OSError as error:
-            self.abort()
-            raise self._unwritable(error) from error
-        except BaseException:
-            self.abort()
-            raise
         self.frames_written += x.shape[1]
 
     def close(self) -> None:
@@ -145,15 +142,9 @@ class AudioWriter:
         """
         if not self._open:
             return
-        try:
+        with self._aborted_by_failure():
             self._encoder.finish(self.frames_written)
             self._target.finish()
-        except OSError as error:
-            self.abort()
-            raise self._unwritable(error) from error
-        except BaseException:
-            self.abort()
-            raise
         self._open = False
 
     def abort(self) -> None:
@@ -174,6 +165,32 @@ class AudioWriter:
             self.close()
         else:
             self.abort()
+
+    def _check_type(self, x) -> None:
+        """Refuses what would be taken for another level than it has, as integers of a full scale of 32768 would."""
+        if not isinstance(x, np.ndarray):
+            kind = type(x)
+            advice = ": pass x.detach().cpu().numpy()" if kind.__module__.split(".")[0] == "torch" else ""
+            raise TypeError(
+                f"{self.name}: a NumPy array of samples was expected, not {kind.__module__}.{kind.__name__}{advice}"
+            )
+        if x.dtype.kind != "f":
+            raise TypeError(
+                f"{self.name}: samples of {x.dtype}: float32 or float64 with a full scale of 1.0 was expected: divide "
+                "integers by their full scale, as in x / 32768 for int16"
+            )
+
+    @contextmanager
+    def _aborted_by_failure(self) -> Iterator[None]:
+        """Gives up at any failure, and tells the system's own in our words."""
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            raise self._unwritable(error) from error
+        except BaseException:
+            self.abort()
+            raise
 
     def _prepare_wav(self, tags: dict[str, str], chunks: Sequence[tuple[str, bytes]], mask: int | None):
         """What makes this WAV's header; None for other formats. Done before anything is opened."""

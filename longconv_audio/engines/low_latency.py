@@ -160,6 +160,7 @@ class _Run:
         self._past = np.zeros((matrix.inputs, 2 * count, bins), complex_dtype)
         self._newest = 0
         self._incoming = np.zeros((matrix.inputs, segment.size), dtype)
+        # The last two blocks, behind zeros where the transform is longer than they are.
         self._window = np.zeros((matrix.inputs, segment.fft_size), dtype)
         self._sum = np.zeros((matrix.outputs, bins), complex_dtype)
         self._result = np.zeros((matrix.outputs, segment.fft_size), dtype)
@@ -205,12 +206,13 @@ class _Run:
 
     def _take(self, block: np.ndarray) -> None:
         size = self.segment.size
-        self._window[:, :size] = self._window[:, size:]
-        self._window[:, size:] = block
+        last = self._window.shape[1] - size
+        self._window[:, last - size : last] = self._window[:, last:]
+        self._window[:, last:] = block
         self._newest = (self._newest + 1) % self.segment.count
 
     def _finish(self) -> None:
-        self.ready[...] = self._result[:, self.segment.size :]
+        self.ready[...] = self._result[:, -self.segment.size :]
 
     def _work(self, slot: int) -> None:
         for task, *arguments in self._schedule[slot]:

@@ -46,7 +46,7 @@ class Monarch(OverlapSave):
         spectra = {key: self._submit(self._filter_rows, taps, twiddles) for key, taps in filters.items()}
         self._filters = {path.output: (path.input, spectra[id(path.taps)].result()) for path in matrix.paths}
         self._together = max(_TILE // (self._points * complex_dtype.itemsize), 1)
-        for _ in range(workers):
+        for _ in range(min(workers, 2 * self.outputs)):  # two calls may run at a time
             spectrum = self._padded(np.zeros((self._rows, self._points)), complex_dtype)
             self._scratch.put((spectrum, np.empty((self._columns, self._points), self.dtype)))
 
@@ -61,20 +61,18 @@ class Monarch(OverlapSave):
             out[output] = 0
             return
         source, rows = self._filters[output]
-        scratch = self._scratch.get()
-        padded, result = scratch
-        spectrum = padded[:, : self._points]
-        fft.columns_rfft(buffer[source].reshape(self._columns, self._points), spectrum)
-        for first in range(0, self._rows, self._together):
-            tile = slice(first, first + self._together)
-            np.multiply(padded[tile], self._forth[tile], out=padded[tile])
-            fft.fft(spectrum[tile], out=spectrum[tile])
-            np.multiply(padded[tile], rows[tile], out=padded[tile])
-            fft.fft(spectrum[tile], forward=False, out=spectrum[tile])
-            np.multiply(padded[tile], self._back[tile], out=padded[tile])
-        fft.columns_irfft(spectrum, self._columns, result)
-        out[output] = result.reshape(-1)[self._overlap : self._overlap + out.shape[1]]
-        self._scratch.put(scratch)
+        with self._borrowed() as (padded, result):
+            spectrum = padded[:, : self._points]
+            fft.columns_rfft(buffer[source].reshape(self._columns, self._points), spectrum)
+            for first in range(0, self._rows, self._together):
+                tile = slice(first, first + self._together)
+                np.multiply(padded[tile], self._forth[tile], out=padded[tile])
+                fft.fft(spectrum[tile], out=spectrum[tile])
+                np.multiply(padded[tile], rows[tile], out=padded[tile])
+                fft.fft(spectrum[tile], forward=False, out=spectrum[tile])
+                np.multiply(padded[tile], self._back[tile], out=padded[tile])
+            fft.columns_irfft(spectrum, self._columns, result)
+            out[output] = result.reshape(-1)[self._overlap : self._overlap + out.shape[1]]
 
     def _filter_rows(self, taps: np.ndarray, twiddles: np.ndarray) -> np.ndarray:
         """The filter's spectrum, row by row, computed in double precision and scaled for the unscaled inverse."""

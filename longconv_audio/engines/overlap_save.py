@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 
@@ -67,9 +68,18 @@ class OverlapSave(ABC):
         self._remember(history)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads, and drops what they have not begun."""
         if self._pool:
-            self._pool.shutdown()
+            self._pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Arrays for one task, given back whatever becomes of it: the next task waits for them."""
+        scratch = self._scratch.get()
+        try:
+            yield scratch
+        finally:
+            self._scratch.put(scratch)
 
     @abstractmethod
     def _begin(self, buffer: np.ndarray, samples: int, out: np.ndarray) -> list[Future]:

@@ -39,7 +39,7 @@ class Partitioned(OverlapSave):
                 )
             self._paths[path.output].append((path.input, spectra[key]))
         bins = segment.fft_size // 2 + 1
-        self._group = -(-plan.rows // workers) if min(self.inputs, self.outputs) < workers else plan.rows
+        self._group = plan.group
         # A ring of spectra, a whole number of calls long, so that the rows of one call lie side by side. One call
         # is transformed while the products of the one before are still being made.
         calls = (2 if workers > 1 else 1) + -(-(segment.count - 1) // plan.rows)
@@ -48,7 +48,7 @@ class Partitioned(OverlapSave):
         self._spectra = np.zeros((self.inputs, self._ring, bins), complex_dtype)
         self._row = 0
         self._transforms: list[Future] = []
-        for _ in range(workers):
+        for _ in range(min(workers, self.outputs * -(-plan.rows // plan.group))):
             product, result = np.empty((self._group, bins), complex_dtype), (self._group, self._fft_size)
             self._scratch.put((product, np.empty(result, self.dtype)))
 
@@ -94,15 +94,14 @@ class Partitioned(OverlapSave):
     def _convolve(self, needed: list[Future], channel, row, first, rows, samples, out: np.ndarray) -> None:
         finish(needed)
         last = min(first + self._group, rows)
-        scratch = self._scratch.get()
-        product, result = scratch[0][: last - first], scratch[1][: last - first]
-        self._multiply(channel, row + first, product)
-        fft.irfft(product, self._fft_size, result)
-        for r in range(last - first):
-            start = (first + r) * self._hop
-            stop = min(start + self._hop, samples)
-            out[channel, start:stop] = result[r, self._overlap : self._overlap + stop - start]
-        self._scratch.put(scratch)
+        with self._borrowed() as (product, result):
+            product, result = product[: last - first], result[: last - first]
+            self._multiply(channel, row + first, product)
+            fft.irfft(product, self._fft_size, result)
+            for r in range(last - first):
+                start = (first + r) * self._hop
+                stop = min(start + self._hop, samples)
+                out[channel, start:stop] = result[r, self._overlap : self._overlap + stop - start]
 
     def _multiply(self, channel: int, row: int, product: np.ndarray) -> None:
         """The output spectra of the rows from `row` on: the sum over paths and partitions, tile by tile."""

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longconv_audio.audio_io import AudioReader, RawLayout, containers, pcm, reader, source, wav_header
+from longconv_audio.audio_io import AudioReader, RawLayout, containers, decoders, pcm, reader, source, wav_header
 from longconv_audio.errors import OptionError, UnreadableError
 
 ROOT = Path(__file__).parents[2]
@@ -285,6 +286,22 @@ def test_riff_whose_sizes_ran_over(tmp_path):
         assert np.abs(audio.read() - noise(1, 100)).max() < 2.0**-15
 
 
+@pytest.mark.parametrize("data_bytes", [0x7FFF0000, 0x7FFFF000, 0x80000000, 0xFFFFFF00])
+def test_a_size_like_a_streams_in_a_file_that_ends_where_it_says(tmp_path, data_bytes):
+    frames = data_bytes // 2
+    header = wav_header.build_header(pcm.SampleFormat("PCM_16"), 48000, 1, frames)
+    behind = struct.pack("<4sI", b"bext", 4) + b"abcd"
+    header = header[:4] + struct.pack("<I", len(header) - 8 + data_bytes + len(behind)) + header[8:]
+    end = len(header) + data_bytes
+    path = sparse(tmp_path / "big.wav", header, end + len(behind), end, behind)
+    with AudioReader(path, strict=True) as audio:
+        assert (audio.frames, audio.frames_certain, audio.chunks) == (frames, True, [("bext", b"abcd")])
+    os.truncate(path, end - 100)
+    with AudioReader(path) as audio:
+        assert audio.frames == frames - 50
+        assert "leaves the length open" in audio.warnings[0]
+
+
 @pytest.mark.parametrize("rate", [1, 44100, 768000])
 def test_rates_and_many_channels(feed, rate):
     x = noise(64, 50)
@@ -398,6 +415,35 @@ def test_a_file_object_that_stands_for_another(tmp_path):
         with gzip.open(path) as file, AudioReader(file, dtype="float64") as audio:
             assert audio.format == format
             assert np.abs(audio.read() - noise()).max() < 2.0**-15
+
+
+def test_mp3_in_two_threads_leaves_standard_error_where_it_was(tmp_path):
+    (tmp_path / "x.mp3").write_bytes(compressed("MP3", seconds=2))
+    before, counts = os.fstat(2), []
+
+    def read():
+        for _ in range(10):
+            with AudioReader(tmp_path / "x.mp3") as audio:
+                counts.append(sum(iter(lambda: audio.read(100).shape[1], 0)))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(counts) == 40
+    assert len(set(counts)) == 1
+    assert os.path.samestat(os.fstat(2), before)
+
+
+def test_the_last_to_leave_the_hush_gives_standard_error_back():
+    before, hush = os.fstat(2), decoders._Hush()
+    hush.__enter__()
+    hush.__enter__()
+    hush.__exit__()
+    assert os.path.samestat(os.fstat(2), os.stat(os.devnull))
+    hush.__exit__()
+    assert os.path.samestat(os.fstat(2), before)
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")

@@ -249,6 +249,29 @@ def test_shapes_that_do_not_fit(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_samples_of_a_type_that_does_not_fit(tmp_path):
+    with pytest.raises(TypeError, match=r"samples of int16: float32 or float64 .* was expected"):
+        write(tmp_path / "x.wav", (noise() * 32767).astype(np.int16))
+    with pytest.raises(TypeError, match="complex128"):
+        write(tmp_path / "x.wav", noise() * 1j)
+    with pytest.raises(TypeError, match=r"not builtins\.list"), AudioWriter("-", samplerate=1, channels=1) as out:
+        out.write([[0.0]])
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_tensor_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"not torch\.Tensor: pass x\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+        write(tmp_path / "x.wav", torch.zeros(2, 10))
+    assert os.listdir(tmp_path) == []
+
+
+def test_names_in_lower_case(tmp_path):
+    out = write(tmp_path / "x", noise(), format="flac", subtype="pcm_24")
+    assert (out.format, out.subtype) == ("FLAC", "PCM_24")
+    assert soundfile.info(tmp_path / "x").subtype == "PCM_24"
+
+
 def fail_midway(path):
     with AudioWriter(path, samplerate=1, channels=2, overwrite=True) as out:
         out.write(noise())

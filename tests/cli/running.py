@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +100,7 @@ def failed(result: Result, code: int) -> str:
 def started(*args, cwd, **options):
     """A `longconv` under way, to be interrupted. What is left of it ends here."""
     command = [*LONGCONV, *map(str, args)]
+    options.setdefault("preexec_fn", default_signals)
     process = subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, env=ENVIRONMENT, **options)
     try:
         yield process
@@ -109,6 +111,12 @@ def started(*args, cwd, **options):
                 with suppress(BrokenPipeError):
                     stream.close()
         process.wait(timeout=20)
+
+
+def default_signals() -> None:
+    """What a program in the foreground starts with; in the background, shells have it ignore Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(condition, seconds=20.0) -> None:

@@ -1,5 +1,6 @@
 """Every option of `longconv apply`, held against float64 convolutions by scipy, sample by sample."""
 
+import io
 import json
 import re
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cli.running import RATE, convolve, decaying, fail, interleaved, noise, read, succeed, write
+from tests.cli.running import RATE, convolve, decaying, fail, fail_each, interleaved, noise, read, succeed, write
 from tests.measures import snr
 
 L, K = 6000, 1500
@@ -351,6 +352,18 @@ class TestRouting:
         expected = np.concatenate([one, convolve(x[1:], h[1])])
         assert snr(applied(folder, irs=["matrix.conf"]), expected) >= SINGLE
 
+    def test_the_advice_for_a_stereo_ir_on_a_mono_input(self, folder):
+        x, h = signals(folder)
+        write(folder / "mono.wav", x[:1])
+        line = fail(4, "apply", "mono.wav", "ir.wav", "-o", "out.wav", cwd=folder)
+        assert "longconv apply in.wav matrix.toml -o out.wav" in line
+        (folder / "matrix.toml").write_text(line.partition("holds: ")[2])
+        expected = convolve(np.repeat(x[:1], 2, axis=0), h)  # once, not twice
+        assert snr(applied(folder, source="mono.wav", irs=["matrix.toml"]), expected) >= SINGLE
+        options = ("-y", "--ir-channels", "matrix.toml")
+        line = fail(2, "apply", "mono.wav", "ir.wav", "-o", "out.wav", *options, cwd=folder)
+        assert "for a series, name the matrix file among the IRs" in line
+
     def test_a_matrix_then_an_ir(self, folder):
         x, h = signals(folder)
         (folder / "swap.toml").write_text(
@@ -482,6 +495,14 @@ class TestEngine:
             plan = reported(folder, "--block-size", size)["plan"]
             assert f"FFT {size}" in plan
 
+    def test_a_block_size_that_takes_long_is_warned_of(self, folder):
+        for size, words in ((2, 1), (4096, 0)):
+            options = ("-n", "--block-size", size)
+            done = succeed("apply", "in.wav", "ir.wav", "-o", "out.wav", *options, cwd=folder)
+            assert len(re.findall(rf"warning: --block-size {size}: about \d+ times", done.stderr)) == words
+        done = succeed("apply", "in.wav", "ir.wav", "-o", "out.wav", "-n", "-q", "--block-size", 2, cwd=folder)
+        assert done.stderr == ""
+
     def test_nonfinite_zero(self, folder):
         x, h = signals(folder)
         bad = x.copy()
@@ -522,6 +543,45 @@ class TestRaw:
         for options in ((), ("--raw-format", "f32le"), ("--raw-format", "f32le", "--rate", "48000")):
             line = fail(2, "apply", "in.raw", "ir.wav", "-o", "out.wav", *options, cwd=folder)
             assert "--channels" in line
+
+    @pytest.mark.parametrize("name", ["take.f32", "take.dat", "take"])
+    def test_rate_and_channels_make_any_input_raw(self, folder, name):
+        x, h = signals(folder)
+        (folder / name).write_bytes(interleaved(x))
+        options = ("--raw-format", "f32le", "--rate", RATE, "--channels", 2)
+        assert snr(applied(folder, *options, source=name), convolve(x, h)) >= SINGLE
+
+    @pytest.mark.parametrize("suffix", ["raw", "pcm", "f32", "f64", "s16", "s24", "s32", "u8"])
+    def test_suffixes_of_raw_output(self, folder, suffix):
+        expected = convolve(*signals(folder))
+        succeed("apply", "in.wav", "ir.wav", "-o", f"out.{suffix}", "--raw-format", "f32be", cwd=folder)
+        y = np.frombuffer((folder / f"out.{suffix}").read_bytes(), ">f4").reshape(-1, 2).T
+        assert snr(y, expected) >= SINGLE
+
+    def test_no_option_is_dropped_in_silence(self, folder):
+        raw = ("--raw-format", "f32le")
+        cases = [
+            (("-o", "out.wav", *raw), "neither in.wav nor out.wav is raw"),
+            (("-o", "-", "--format", "WAV", *raw), "neither in.wav nor - is raw"),
+            (("-o", "out.wav", *raw, "--rate", RATE, "--channels", 2), "in.wav: has a header"),
+            (("-o", "out.raw", *raw, "--rate", RATE), "in.wav: has a header"),
+            (("-o", "-", *raw, "--subtype", "PCM_16"), "--subtype PCM_16 stands beside --raw-format f32le"),
+        ]
+        commands = [("apply", "in.wav", "ir.wav", *options) for options, _ in cases]
+        for line, (_, words) in zip(fail_each(2, commands, cwd=folder), cases, strict=True):
+            assert words in line
+
+    def test_a_header_is_believed_whatever_the_name(self, folder):
+        (folder / "in.raw").write_bytes((folder / "in.wav").read_bytes())
+        assert snr(applied(folder, source="in.raw"), convolve(*signals(folder))) >= SINGLE
+
+    def test_format_goes_before_raw(self, folder):
+        x, h = signals(folder)
+        options = ("--raw-format", "f32le", "--rate", RATE, "--channels", 2, "--format", "wav", "--subtype", "PCM_24")
+        done = succeed("apply", "-", "ir.wav", "-o", "-", *options, cwd=folder, stdin=interleaved(x))
+        y, rate = soundfile.read(io.BytesIO(done.stdout), always_2d=True)
+        assert rate == RATE
+        assert snr(y.T, convolve(x, h)) >= 110
 
 
 class TestReports:
@@ -594,6 +654,21 @@ class TestReports:
         )
         assert re.fullmatch(pattern, line)
         assert done.stdout == b""
+
+    def test_dry_and_wet_in_db(self, folder):
+        done = succeed("apply", "in.wav", "ir.wav", "-o", "out.wav", "--mix", "0.5", cwd=folder)
+        assert "dry -6.0 dB, wet -6.0 dB" in done.lines
+
+    def test_seconds_typed_as_samples_are_pointed_out(self, folder):
+        for tail, count in (("10s", 1), ("48s", 0), ("4800s", 0), ("0s", 0), ("10", 0)):
+            done = succeed("apply", "in.wav", "ir.wav", "-o", "out.wav", "-n", "--tail", tail, cwd=folder)
+            assert done.stderr.count("--tail 10s: 10 samples, less than a millisecond; write 10 for seconds") == count
+            assert len(done.lines) == 1 + count
+
+    def test_a_name_with_a_newline_is_one_line(self, folder):
+        done = succeed("apply", "in.wav", "ir.wav", "-o", "two\nlines.wav", cwd=folder)
+        assert len(done.lines) == 1
+        assert (folder / "two\nlines.wav").exists()
 
     def test_verbose(self, folder):
         done = succeed("apply", "in.wav", "ir.wav", "-o", "out.wav", "-v", cwd=folder)

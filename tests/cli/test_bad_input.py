@@ -21,6 +21,7 @@ from tests.cli.running import (
     Result,
     convolve,
     decaying,
+    default_signals,
     fail,
     fail_each,
     failed,
@@ -342,6 +343,7 @@ class TestOutputs:
             ("new.wav", ("--mix", "0.5", "--dry", "0"), "--mix"),
             ("new.wav", ("--gain", "nan"), "--gain nan"),
             ("new.wav", ("--predelay", "-1"), "--predelay -1"),
+            ("new.wav", ("--predelay", "1e300"), "--predelay 1e+300"),
             ("new.wav", ("--tail", "soon"), "soon"),
             ("new.wav", ("--start", "9"), "beyond the end"),
             ("new.wav", ("--ir-offset", "700s"), "--ir-offset"),
@@ -358,6 +360,20 @@ class TestOutputs:
         commands = [("apply", "in.wav", "ir.wav", "-o", name, *options) for name, options, _ in cases]
         for line, (_, _, words) in zip(fail_each(2, commands, cwd=folder), cases, strict=True):
             assert words in line
+
+
+class TestNames:
+    def test_empty(self, folder):
+        for names in (("", "ir.wav"), ("in.wav", "")):
+            assert "an empty name" in fail(2, "apply", *names, "-o", "new.wav", cwd=folder)
+
+    def test_that_begin_with_a_dash(self, folder):
+        line = fail(2, "apply", "-x.wav", "ir.wav", "-o", "new.wav", cwd=folder)
+        assert "a name that begins with - goes behind --, or as ./-x.wav" in line
+        assert "./-x.wav" not in fail(2, "apply", "in.wav", "ir.wav", "-o", "new.wav", "--nonsense", cwd=folder)
+        (folder / "in.wav").rename(folder / "-x.wav")
+        succeed("apply", "./-x.wav", "ir.wav", "-o", "new.wav", cwd=folder)
+        succeed("apply", "-o", "other.wav", "--", "-x.wav", "ir.wav", cwd=folder)
 
 
 class TestDiskFull:
@@ -386,10 +402,16 @@ class TestDiskFull:
         if mounted.returncode:
             pytest.skip("a disk can only be mounted by root")
         try:
-            write(folder / "long.wav", 0.1 * noise(rng, 2, 200_000))
+            samples = 0.1 * noise(rng, 2, 200_000)
+            write(folder / "long.wav", samples)
             (disk / "old.wav").write_bytes(b"what stood here before")
+            raw = ("--raw-format", "f32le", "--rate", "48000", "--channels", "2")
             for name in ("new.wav", "old.wav"):
-                line = fail(8, "apply", "long.wav", "ir.wav", "-o", f"disk/{name}", "-y", *options, cwd=folder)
+                to = ("ir.wav", "-o", f"disk/{name}", "-y", *options)
+                assert "bytes free" in fail(8, "apply", "long.wav", *to, cwd=folder)
+                # From a pipe nobody knows the length beforehand, and the disk fills up on the way.
+                piped = samples.T.astype("<f4").tobytes()
+                line = fail(8, "apply", "-", *to, *raw, cwd=folder, stdin=piped)
                 assert "the disk is full" in line or "No space left" in line
         finally:
             subprocess.run(["umount", str(disk)], check=True)
@@ -430,6 +452,35 @@ class TestBrokenPipes:
         assert snr(read(folder / "new.wav"), whole(folder)) >= 130
 
 
+class TestStandardStreams:
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--version"], ["--help"], ["apply", "in.wav", "ir.wav", "-o", "new.wav", "--json", "-q"]],
+        ids=["version", "help", "json"],
+    )
+    def test_a_full_disk_behind_standard_output(self, folder, arguments):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*LONGCONV, *arguments], cwd=folder, stdout=full, stderr=subprocess.PIPE, timeout=30)
+        assert done.returncode == 8
+        assert done.stderr.decode() == "longconv: standard output: No space left on device\n"
+
+    @pytest.mark.parametrize("source", ["in.wav", "missing.wav"])
+    def test_standard_error_closed(self, folder, source):
+        command = f"{' '.join(LONGCONV)} apply {source} ir.wav -o new.wav --progress on 2>&-"
+        done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, timeout=30)
+        assert (done.returncode, done.stdout) == (0 if source == "in.wav" else 3, b"")
+        if not done.returncode:
+            assert snr(read(folder / "new.wav"), whole(folder)) >= 130
+
+    def test_standard_output_closed(self, folder):
+        for options, code in (("", 0), ("--json", 8)):
+            command = f"{' '.join(LONGCONV)} apply in.wav ir.wav -o new.wav -y {options} >&-"
+            done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, timeout=30)
+            assert done.returncode == code
+            assert b"Traceback" not in done.stderr
+
+
 class TestSignals:
     """The output appears whole or not at all, whatever ends the program."""
 
@@ -464,6 +515,36 @@ class TestSignals:
             wait_for(lambda: not _bytes_in(process.stdin))
             assert interrupted(process, number)
         assert listing(folder) == before
+
+    def test_amid_the_imports(self):
+        script = (
+            "import os, signal, sys\n"
+            "class Sender:\n"
+            "    def find_spec(self, name, *more):\n"
+            "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Sender())\n"
+            "from longconv_audio.cli import main\n"
+        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, preexec_fn=default_signals, timeout=30)
+        assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"longconv: interrupted\n")
+
+    def test_importing_the_command_line_leaves_ctrl_c_to_python(self):
+        script = (
+            "import signal, longconv_audio.cli\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True, preexec_fn=default_signals, timeout=30)
+
+    def test_tests_do_not_inherit_an_ignored_ctrl_c(self, folder):
+        kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with started("apply", "-", "ir.wav", "-o", "new.wav", cwd=folder, stdin=subprocess.PIPE) as process:
+                process.stdin.write(b"RIFF")
+                process.stdin.flush()
+                wait_for(lambda: not _bytes_in(process.stdin))
+                assert interrupted(process, signal.SIGINT)
+        finally:
+            signal.signal(signal.SIGINT, kept)
 
     @pytest.mark.parametrize("pause", [0, 0.001, 0.1])
     def test_twice(self, folder, pause):

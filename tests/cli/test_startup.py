@@ -130,6 +130,16 @@ class TestDemo:
         succeed(*words[1:], cwd=folder)
         assert wet.read_bytes() == before
 
+    def test_nothing_is_replaced_unless_asked(self, tmp_path):
+        (tmp_path / "hall.wav").write_bytes(b"a hall of mine")
+        line = fail(8, "demo", ".", cwd=tmp_path)
+        assert "hall.wav: exists: pass -y to replace it" in line
+        succeed("demo", ".", "-y", cwd=tmp_path)
+        assert soundfile.info(tmp_path / "hall.wav").duration == 3
+        for name in ("dry.wav", "hall.wav", "wet.wav"):
+            (tmp_path / name).unlink()
+        assert "overview.png: exists" in fail(8, "demo", ".", cwd=tmp_path)
+
     def test_no_place(self, tmp_path):
         (tmp_path / "file").write_bytes(b"in the way")
         assert "file" in fail(8, "demo", "file", cwd=tmp_path)

@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 
 from longconv_audio.buffering import Stream
+from longconv_audio.engines import fft
 from longconv_audio.planning import Segment, plan_stream
 from longconv_audio.routing import FilterMatrix, Path, from_array
 from tests.measures import REQUIRED, snr
@@ -75,8 +76,20 @@ def test_long_filters_are_convolved_in_two_steps():
     assert plan_stream(288_000, inputs=2, outputs=2, paths=4, parallel=False).segments[0].factors is None
 
 
-def test_a_failure_in_a_thread_arrives(rng):
-    stream = Stream(from_array(rng.standard_normal(500), 2), monarch_plan(500, (16, 50)), np.float64, 2)
-    stream.engine._filters = None
-    with pytest.raises(TypeError):
-        stream.push(rng.standard_normal((2, 1000)))
+@pytest.mark.parametrize("plan", [monarch_plan(500, (16, 50)), plan_stream(500, block_size=256, workers=2)])
+def test_a_failure_in_a_thread_arrives_and_leaves_the_others_free(rng, plan, monkeypatch):
+    stream = Stream(from_array(rng.standard_normal(500), 4), plan, np.float64, 2)
+    monkeypatch.setattr(fft, "irfft", lambda *_: 1 / 0)
+    monkeypatch.setattr(fft, "columns_irfft", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        stream.push(rng.standard_normal((4, 50 * stream.span)))
+    stream.engine.close()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8, 64, 192])
+def test_many_cores_do_not_make_the_blocks_longer_without_end(cores):
+    """A mono file, and a matrix of two outputs."""
+    for shape in ({"inputs": 1, "outputs": 1, "paths": 1}, {"inputs": 2, "outputs": 2, "paths": 4, "parallel": False}):
+        plan = plan_stream(288_000, workers=cores, **shape)
+        assert plan.memory < 200 << 20
+        assert plan.rows * plan.hop < 40 * 48_000
