@@ -211,7 +211,7 @@ class Rendering:
         self._writer(None, memory).abort()
 
     def _missing_space(self) -> str:
-        """What to say where the disk has no room for the output; FLAC takes less than its samples, who knows how much."""
+        """What to say where the disk has no room for the output; how little FLAC takes is not known beforehand."""
         size = self._bytes_out(self.frames_out)
         if size is None or _is_special(self._target):
             return ""
