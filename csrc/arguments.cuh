@@ -58,6 +58,7 @@ struct FilterArguments {
   void* spectrum;
   float* scale;
   const float2* wave;   // exp(-2 pi i n / (4 points)) for n < points
+  const void* tables;   // as in Arguments, where the spectrum is made by the same stages
 
   // gradient only
   const float2* dspectrum;  // (channel, chunk, points)

@@ -52,7 +52,7 @@ class FilterArguments(ctypes.Structure):
     """``struct FilterArguments`` of csrc/arguments.cuh."""
 
     _fields_ = [
-        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "wave", "dspectrum", "dk", "dd")],
+        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "wave", "tables", "dspectrum", "dk", "dd")],
         ("tap_strides", Strides),
         *[(name, ctypes.c_int) for name in (
             "filters", "taps", "length", "out_length", "offset", "direction", "circular",
