@@ -42,11 +42,11 @@ def check_options(mode, precision, engine) -> None:
     """Raises ValueError for a mode, precision or engine that does not exist."""
     for name, value, known in (
         ("mode", mode, MODES),
-        ("precision", precision, PRECISIONS),
-        ("engine", engine, ENGINES),
+        ("precision", precision, (None, *PRECISIONS)),
+        ("engine", engine, (None, *ENGINES)),
     ):
-        if value not in known and (value is not None or name == "mode"):
-            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}")
 
 
 def check_offset(offset, k) -> None:
@@ -142,9 +142,7 @@ def _both_ways(u, pre_gate):
 
 def _expand(name: str, t, shape, what: str):
     if t.ndim > len(shape) or any(n not in (1, m) for n, m in zip(t.shape[::-1], shape[::-1], strict=False)):
-        raise ValueError(
-            f"{name} has shape {_shape(t)}; expected {what}, {_shape(shape)}, or one that broadcasts to it"
-        )
+        raise ValueError(f"{name} has shape {_shape(t)}; expected a shape that broadcasts to {what}, {_shape(shape)}")
     return t.expand(shape)
 
 

@@ -151,10 +151,8 @@ def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
 def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
     size = info.batch_size
     dy, u, pre_gate, post_gate = _fold(size, in_dims, (dy, u, pre_gate, post_gate), (1, 2, 6, 7))
-    shared_k, shared_d = (
-        k.ndim - (in_dims[3] is not None) == 2,
-        d is not None and d.ndim - (in_dims[5] is not None) == 1,
-    )
+    shared_k = k.ndim - (in_dims[3] is not None) == 2
+    shared_d = d is not None and d.ndim - (in_dims[5] is not None) == 1
     batch = u.shape[0] // size
     # A gradient for each place along the mapped axis: what is shared there is so no longer.
     weights = _fold_weights(size, in_dims[3:6], k, spectrum, d, batch, apart=(needs[1], needs[2]))

@@ -305,7 +305,7 @@ def test_bad_arguments_are_named(arguments, error, words):
 
 
 def test_fused_engine_is_refused_where_it_is_not():
-    with pytest.raises(EngineUnavailableError, match="engine='cuda' cannot run on cpu: .*"):
+    with pytest.raises(EngineUnavailableError, match="engine='cuda' cannot run on cpu"):
         long_conv(U, K, engine="cuda")
     assert issubclass(EngineUnavailableError, RuntimeError)
     assert torch.equal(long_conv(U, K, engine="torch"), long_conv(U, K))

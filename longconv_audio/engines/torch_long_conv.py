@@ -114,11 +114,8 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
                 continue
             g_spectrum = job.transform(job.spread(g))
             if need_k:
-                product = (
-                    v_spectrum * g_spectrum.conj_physical()
-                    if call.correlate
-                    else v_spectrum.conj_physical() * g_spectrum
-                )
+                one, other = (g_spectrum, v_spectrum) if call.correlate else (v_spectrum, g_spectrum)
+                product = one.conj_physical() * other
                 product = product.sum((0, 2) if job.shared else 2, keepdim=True)
                 if job.shared:
                     dk_sum = dk_sum + product.to(job.wide_complex)
