@@ -9,6 +9,7 @@
 #else
 
 #define DEVICE static __device__ __forceinline__
+#define METHOD __device__ __forceinline__
 #define KERNEL(threads, blocks_per_multiprocessor) \
   __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
 #define UNROLL _Pragma("unroll")
@@ -46,6 +47,12 @@ DEVICE unsigned opaque(unsigned x) {
 DEVICE int opaque(int x) {
   asm volatile("" : "+r"(x));
   return x;
+}
+template <class T>
+DEVICE T* opaque(T* x) {  // in device memory, and known to be
+  size_t address = __cvta_generic_to_global(x);
+  asm volatile("" : "+l"(address));
+  return static_cast<T*>(__cvta_global_to_generic(address));
 }
 
 // ---- shared memory, by 32-bit shared address (see memory.cuh for the names kernels use)
@@ -199,6 +206,9 @@ DEVICE unsigned maximum(Fp16, unsigned a, unsigned b) {
   return v;
 }
 DEVICE unsigned permute_bytes(unsigned a, unsigned b, unsigned selector) { return __byte_perm(a, b, selector); }
+
+// Of pi x: exact reduction, no slow path.
+DEVICE void sine_cosine_pi(float x, float& sine, float& cosine) { sincospif(x, &sine, &cosine); }
 
 DEVICE float as_float(unsigned x) { return __uint_as_float(x); }
 DEVICE unsigned as_unsigned(float x) { return __float_as_uint(x); }

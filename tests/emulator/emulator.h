@@ -26,6 +26,7 @@
 #endif
 
 #define DEVICE static inline __attribute__((always_inline, unused))
+#define METHOD inline __attribute__((always_inline))
 #define KERNEL(threads, blocks_per_multiprocessor) static void
 #define UNROLL
 #define NO_UNROLL
@@ -494,6 +495,8 @@ DEVICE unsigned shuffle_xor(unsigned x, int mask) { return detail::shuffle(x, in
 DEVICE float shuffle(float x, int lane) { return detail::shuffle(x, lane); }
 DEVICE unsigned opaque(unsigned x) { return x; }
 DEVICE int opaque(int x) { return x; }
+template <class T>
+DEVICE T* opaque(T* x) { return x; }
 
 DEVICE unsigned shared_base() { return 0; }
 template <class T>
@@ -552,6 +555,10 @@ DEVICE unsigned permute_bytes(unsigned a, unsigned b, unsigned selector) {
   unsigned v = 0;
   for (int i = 0; i < 4; i++) v |= unsigned(both >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
   return v;
+}
+DEVICE void sine_cosine_pi(float x, float& sine, float& cosine) {
+  sine = float(std::sin(M_PI * x));
+  cosine = float(std::cos(M_PI * x));
 }
 DEVICE float as_float(unsigned x) { return emulator::float_of_bits(x); }
 DEVICE unsigned as_unsigned(float x) { return emulator::bits_of_float(x); }

@@ -95,6 +95,7 @@ def _sources_digest(folder: Path) -> bytes:
 
 _LAUNCH = """\
 #include "{header}"
+using Given = {arguments};
 extern "C" const char* run(const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
                            void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
                            emulator::Counters* counters) {{
@@ -105,9 +106,9 @@ extern "C" const char* run(const void* arguments, const unsigned* grid, int thre
     given.push_back({{begin, begin + bytes[i], writable[i] != 0, {{}}, {{}}}});
   }}
   emulator::begin(given.data(), regions, seed);
-  const {arguments} a = *static_cast<const {arguments}*>(arguments);
+  const Given& a = *static_cast<const Given*>(arguments);
   const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
-  emulator::launch(size, threads, shared_bytes, [a] {{ {kernel}(a); }});
+  emulator::launch(size, threads, shared_bytes, [&a] {{ {kernel}(a); }});
   *counters = emulator::machine.counters;
   failure = emulator::machine.failure;
   return failure.c_str();
