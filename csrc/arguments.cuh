@@ -57,7 +57,6 @@ struct FilterArguments {
   const float* d;       // one a filter, added at lag 0, or null
   void* spectrum;
   float* scale;
-  const float2* wave;   // exp(-2 pi i n / (4 points)) for n < points
   const void* tables;   // as in Arguments, where the spectrum is made by the same stages
 
   // gradient only

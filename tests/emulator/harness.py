@@ -52,7 +52,7 @@ class FilterArguments(ctypes.Structure):
     """``struct FilterArguments`` of csrc/arguments.cuh."""
 
     _fields_ = [
-        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "wave", "tables", "dspectrum", "dk", "dd")],
+        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "tables", "dspectrum", "dk", "dd")],
         ("tap_strides", Strides),
         *[(name, ctypes.c_int) for name in (
             "filters", "taps", "length", "out_length", "offset", "direction", "circular",
@@ -95,8 +95,13 @@ def _sources_digest(folder: Path) -> bytes:
 
 _LAUNCH = """\
 #include "{header}"
-using Given = {arguments};
-extern "C" const char* run(const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
+template <class Given>
+static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads, size_t shared_bytes) {{
+  const Given a = *static_cast<const Given*>(arguments);
+  const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
+  emulator::launch(size, threads, shared_bytes, [&a, kernel] {{ kernel(a); }});
+}}
+extern "C" const char* run(int which, const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
                            void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
                            emulator::Counters* counters) {{
   static std::string failure;
@@ -106,9 +111,9 @@ extern "C" const char* run(const void* arguments, const unsigned* grid, int thre
     given.push_back({{begin, begin + bytes[i], writable[i] != 0, {{}}, {{}}}});
   }}
   emulator::begin(given.data(), regions, seed);
-  const Given& a = *static_cast<const Given*>(arguments);
-  const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
-  emulator::launch(size, threads, shared_bytes, [&a] {{ {kernel}(a); }});
+  switch (which) {{
+{cases}
+  }}
   *counters = emulator::machine.counters;
   failure = emulator::machine.failure;
   return failure.c_str();
@@ -123,14 +128,18 @@ extern "C" void facts(long long* to) {{
 @functools.cache
 def build(
     header: str,
-    kernel: str,
-    arguments: str = "Arguments",
+    kernel: str | tuple[str, ...],
+    arguments: str = "",
     facts: tuple[str, ...] = (),
     folder: Path = CSRC,
     include: tuple[Path, ...] = (),
 ):
-    """The library that runs ``kernel`` of ``folder/header``, compiled if no earlier run has left it."""
-    source = _LAUNCH.format(header=header, kernel=kernel, arguments=arguments, facts=", ".join(facts) or "0")
+    """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
+    cases = "\n".join(
+        f"    case {i}: launch({name}, arguments, grid, threads, shared_bytes); break;"
+        for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
+    )
+    source = _LAUNCH.format(header=header, cases=cases, facts=", ".join(facts) or "0")
     command = [compiler(), "-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{HERE}"]
     command += [f"-I{path}" for path in (folder, *include)]
     digest = hashlib.sha256(repr(command).encode() + source.encode())
@@ -145,17 +154,16 @@ def build(
             unit.write_text(source)
             done = subprocess.run([*command, str(unit), "-o", str(built)], capture_output=True, text=True)
             if done.returncode:
-                raise RuntimeError(f"{kernel} does not compile for the emulator:\n{done.stderr[:4000]}")
+                raise RuntimeError(f"{header} does not compile for the emulator:\n{done.stderr[:4000]}")
             os.replace(built, library)
     loaded = ctypes.CDLL(str(library))
     loaded.run.restype = ctypes.c_char_p
     return loaded
 
 
-def facts(header: str, kernel: str, expressions: tuple[str, ...], arguments: str = "Arguments") -> list[int]:
-    """Constant expressions of the C++ source (threads, shared bytes), evaluated beside the kernel."""
-    library = build(header, kernel, arguments, expressions)
-    values = (ctypes.c_longlong * len(expressions))()
+def facts(library, count: int) -> list[int]:
+    """The constant expressions (threads, shared bytes) that the library was built to evaluate."""
+    values = (ctypes.c_longlong * count)()
     library.facts(values)
     return list(values)
 
@@ -189,9 +197,16 @@ class Device:
         return self._place(int(np.prod(shape)) * dtype.itemsize, True, shift).view(dtype).reshape(shape)
 
     def launch(
-        self, library, arguments: ctypes.Structure, grid: tuple[int, ...], threads: int, shared_bytes: int, seed: int
+        self,
+        library,
+        arguments: ctypes.Structure,
+        grid: tuple[int, ...],
+        threads: int,
+        shared_bytes: int,
+        seed: int,
+        which: int = 0,
     ) -> Counters:
-        """Runs the kernel; raises Fault with the emulator's message and the seed."""
+        """Runs the library's kernel; raises Fault with the emulator's message and the seed."""
         n = len(self._regions)
         begins = (ctypes.c_void_p * n)(*[r[0] for r in self._regions])
         sizes = (ctypes.c_size_t * n)(*[r[1] for r in self._regions])
@@ -199,7 +214,7 @@ class Device:
         size = (ctypes.c_uint * 3)(*(tuple(grid) + (1, 1))[:3])
         counters = Counters()
         failure = library.run(
-            ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
+            which, ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
             ctypes.c_uint(seed), ctypes.byref(counters),
         )  # fmt: skip
         if failure:
