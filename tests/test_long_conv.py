@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longconv_audio import FilterSpectrum, long_conv
-from longconv_audio.engines import torch_long_conv
+from longconv_audio.engines import torch_rows
 from longconv_audio.engines.selection import EngineUnavailableError
 from tests.generators import CASES, REQUIRED, Case, expected
 from tests.measures import snr
@@ -86,7 +86,7 @@ def test_chunks_change_nothing(case, points, monkeypatch):
     whole = long_conv(**tensors, **case.options)
     dy = torch.randn_like(whole)
     expected_gradients = gradients(whole, tensors, dy)
-    monkeypatch.setattr(torch_long_conv, "_POINTS_CPU", points)
+    monkeypatch.setattr(torch_rows, "_POINTS_CPU", points)
     y = long_conv(**tensors, **case.options)
     torch.testing.assert_close(y, whole, rtol=0, atol=1e-12)
     for gradient, target in zip(gradients(y, tensors, dy), expected_gradients, strict=True):
