@@ -12,9 +12,9 @@ struct BinPair {
   Complex even, odd;
 };
 
-DEVICE BinPair load_bins(const float4* from) {
-  const float4 bins = memory::load(from);
-  return {{bins.x, bins.y}, {bins.z, bins.w}};
+// In memory a pair is a float4: one access of sixteen bytes.
+DEVICE BinPair bins(float4 four) {
+  return {{four.x, four.y}, {four.z, four.w}};
 }
 
 DEVICE float4 four(BinPair bins) {

@@ -40,6 +40,20 @@ DEVICE int first_tap(const FilterArguments& a, int lag) {
   return remainder < 0 ? remainder + a.length : remainder;
 }
 
+// What the filter has in a place.
+template <class S>
+DEVICE float coefficient(const FilterArguments& a, Row row, int place) {
+  const Lag at = lag_at<S>(a, place);
+  if (at.sign == 0.0f) return 0.0f;
+  const float* taps = a.k + row.channel * a.tap_strides.batch + row.batch * a.tap_strides.channel;
+  float sum = place == 0 && a.d ? memory::load(a.d + filter_number(a, row)) : 0.0f;
+  for (int tap = first_tap(a, at.lag); tap >= 0 && tap < a.taps; tap += a.length) {
+    sum += memory::load(taps + tap);
+    if (!a.circular) break;
+  }
+  return at.sign * sum;
+}
+
 template <class S, Cells CELLS>
 KERNEL(S::threads, S::blocks_per_multiprocessor) filter_spectrum(FilterArguments a) {
   const int thread = int(ptx::thread());
@@ -48,16 +62,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_spectrum(FilterArguments
 
   Complex v[S::held];
   load_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
-    const Lag at = lag_at<S>(a, n);
-    if (at.sign == 0.0f) return 0.0f;
-    const float* taps = a.k + row.channel * a.tap_strides.batch + row.batch * a.tap_strides.channel;
-    float sum = 0.0f;
-    for (int tap = first_tap(a, at.lag); tap >= 0 && tap < a.taps; tap += a.length) {
-      sum += memory::load(taps + tap);
-      if (!a.circular) break;
-    }
-    if (n == 0 && a.d) sum += memory::load(a.d + filter_number(a, row));
-    return at.sign * sum;
+    return [=, &a](int step) { return coefficient<S>(a, row, n + step); };
   });
   forward<false>(v, place);
 
@@ -65,9 +70,9 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_spectrum(FilterArguments
   const Row row = row_of(round, column.row_in_block);
   if (!row.present) return;
   float4* spectrum = static_cast<float4*>(a.spectrum) + filter_number(a, row) * (S::points / 2) + column.first;
-  each_bin_pair<S>(v, [&](int p, BinPair& bins) {
+  each_bin_pair<S>(v, [&](int p, BinPair& x) {
     constexpr float scale = 1.0f / S::points;  // of the inverse transform, exact for it is a power of two
-    memory::store(spectrum + p * BinColumn<S>::step, four({scale * bins.even, scale * bins.odd}));
+    memory::store(spectrum + p * BinColumn<S>::step, four({scale * x.even, scale * x.odd}));
   });
 }
 
@@ -82,11 +87,10 @@ DEVICE void sum_of_chunks(Complex (&v)[S::held], const FilterArguments& a, Round
   for (int i = 0; i < a.channels_per_filter * a.chunks_per_filter; ++i) {
     const int channel = row.batch * a.channels_per_filter + i / a.chunks_per_filter;
     const int chunk = row.channel * a.chunks_per_filter + i % a.chunks_per_filter;
-    const Index sums = (Index(channel) * a.chunks + chunk) * (S::points / 2) + column.first;
-    each_bin_pair<S>(v, [&](int p, BinPair& bins) {
-      const BinPair more = load_bins(reinterpret_cast<const float4*>(a.dspectrum) + sums + p * BinColumn<S>::step);
-      bins.even = bins.even + more.even;
-      bins.odd = bins.odd + more.odd;
+    const float4* sums = reinterpret_cast<const float4*>(a.dspectrum) + (Index(channel) * a.chunks + chunk) * (S::points / 2);
+    each_bin_pair<S>(v, [&](int p, BinPair& sum) {
+      const BinPair more = bins(memory::load(sums + column.first + p * BinColumn<S>::step));
+      sum = {sum.even + more.even, sum.odd + more.odd};
     });
   }
 }
@@ -96,15 +100,19 @@ template <class S>
 DEVICE void fold_negative_lags(Complex (&v)[S::held], const FilterArguments& a, unsigned shared, Round round, int thread) {
   const auto cell = [&](Row row, int n) { return shared + ((row.batch - round.first) * S::points + n) * 4; };
   ptx::block_barrier();  // of the exchange before
-  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n, float g) {
-    if (n >= S::points) memory::store_shared(cell(row, n - S::points), -g);
+  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
+    return [=](int step, float g) {
+      if (step >= S::points) memory::store_shared(cell(row, n + step - S::points), -g);
+    };
   });
   ptx::block_barrier();
   each_sample<S, Extent::padded>(
       round, thread, a.length,
-      [&](int r, int, Row row, int n) {
-        v[r] = untwisted<S>(v, r);
-        if (n > 0) v[r].re += memory::load_shared<float>(cell(row, n + S::points - a.length));
+      [&](Row row, int n) {
+        return [=, &v, &a](int step, int r, int) {
+          v[r] = untwisted<S>(v, r);
+          if (n + step > 0) v[r].re += memory::load_shared<float>(cell(row, n + step + S::points - a.length));
+        };
       },
       [](int, int) {});
 }
@@ -123,25 +131,30 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_gradient(FilterArguments
   for (int r = 0; r < S::held; ++r) v[r] = (1.0f / S::points) * v[r];
 
   if (a.dd)
-    store_samples<S, Extent::padded>(v, round, thread, 1, [&](Row row, int, float g) {
-      memory::store(a.dd + filter_number(a, row), g);
+    store_samples<S, Extent::padded>(v, round, thread, 1, [&](Row row, int) {
+      return [=, &a](int, float g) { memory::store(a.dd + filter_number(a, row), g); };
     });
 
   if (a.circular) {
     fold_negative_lags<S>(v, a, place.shared, round, thread);
     each_sample<S, Extent::padded>(
         round, thread, a.length,
-        [&](int r, int, Row row, int n) {
-          for (int tap = first_tap(a, n); tap < a.taps; tap += a.length) memory::store(gradient_of(row) + tap, v[r].re);
+        [&](Row row, int n) {
+          return [=, &v, &a](int step, int r, int) {
+            for (int tap = first_tap(a, n + step); tap < a.taps; tap += a.length)
+              memory::store(gradient_of(row) + tap, v[r].re);
+          };
         },
         [](int, int) {});
     return;
   }
 
-  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n, float g) {
-    const Lag at = lag_at<S>(a, n);
-    const int tap = first_tap(a, at.lag);
-    if (at.sign != 0.0f && tap >= 0 && tap < a.taps) memory::store(gradient_of(row) + tap, at.sign * g);
+  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
+    return [=, &a](int step, float g) {
+      const Lag at = lag_at<S>(a, n + step);
+      const int tap = first_tap(a, at.lag);
+      if (at.sign != 0.0f && tap >= 0 && tap < a.taps) memory::store(gradient_of(row) + tap, at.sign * g);
+    };
   });
   for (int i = 0; i < S::rows && round.first + i < round.end; ++i)
     for (int tap = thread; tap < a.taps; tap += S::threads) {

@@ -20,14 +20,46 @@ struct Row {
   bool present;
 };
 
-DEVICE Index start_of(Row row, Strides strides) {
-  return row.batch * strides.batch + row.channel * strides.channel;
+// Sample n of a row. Opaque, for otherwise the compiler works the address out anew for each of the samples that follow it
+// at constant distances, which the load instruction would add for nothing.
+DEVICE const float* sample(const void* tensor, Strides strides, Row row, int n) {
+  return ptx::opaque(static_cast<const float*>(tensor) + (row.batch * strides.batch + row.channel * strides.channel + n));
 }
 
-// The channel's rows that a block works on in one round: `held` of them from `first` on, of which those before `end` exist.
+DEVICE float* sample(void* tensor, Strides strides, Row row, int n) {
+  return const_cast<float*>(sample(static_cast<const void*>(tensor), strides, row, n));
+}
+
+// A row's gate from sample n on, where there is a gate.
+template <bool GATED>
+struct Gate {
+  const float* from;
+};
+
+template <bool GATED>
+DEVICE Gate<GATED> gate(const void* tensor, Strides strides, Row row, int n) {
+  if constexpr (GATED) return {sample(tensor, strides, row, n)};
+  else return {nullptr};
+}
+
+template <bool GATED>
+DEVICE float gated(Gate<GATED> gate, int step, float x) {
+  if constexpr (GATED) return x * memory::load(gate.from + step);
+  else return x;
+}
+
+// The channel's rows that a block works on in one round: S::rows of them from `first` on, of which those before `end` exist.
 struct Round {
   int channel, first, end;
 };
+
+// Round `number` of this block's, empty after the last.
+template <class S>
+DEVICE Round round_of_block(const Arguments& a, int number) {
+  const int begin = int(ptx::block_y()) * a.rows_per_block;
+  const int end = begin + a.rows_per_block < a.batch ? begin + a.rows_per_block : a.batch;
+  return {int(ptx::block_x()), begin + number * S::rows, end};
+}
 
 DEVICE Row row_of(Round round, int row_in_block) {
   const int batch = round.first + row_in_block;
@@ -35,47 +67,55 @@ DEVICE Row row_of(Round round, int row_in_block) {
   return {present ? batch : round.first, round.channel, present};
 }
 
-// Calls visit(r, part, row, n) for the samples this thread holds among the first `length` of each row: register r, its real
-// part (part 0) or imaginary one (part 1). elsewhere(r, part) for the others.
-template <class S, Extent EXTENT, class Visit, class Elsewhere>
-DEVICE void each_sample(Round round, int thread, int length, Visit visit, Elsewhere elsewhere) {
+// Goes through the samples that this thread holds among the first `length` of each row. of_row(row, n) is called once for
+// each column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step is a
+// constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the imaginary one
+// (part 1) of register r. elsewhere(r, part) is called for the others.
+template <class S, Extent EXTENT, class OfRow, class Elsewhere>
+DEVICE void each_sample(Round round, int thread, int length, OfRow of_row, Elsewhere elsewhere) {
   using V = View<S, S::first_digit>;
   UNROLL
   for (int c = 0; c < V::columns; ++c) {
     const int index = V::column(thread) + c * V::column_step;
     const Row row = row_of(round, S::N1 > 1 ? 0 : index / S::first_columns);
-    const int column = S::N1 > 1 ? index : index % S::first_columns;
-    const int present_length = row.present ? length : 0;
+    const int n = S::N1 > 1 ? index : index % S::first_columns;
+    const int left = row.present ? length - n : 0;
+    const auto visit = of_row(row, n);
     UNROLL
     for (int i = 0; i < V::radix; ++i) {
       UNROLL
       for (int part = 0; part < (EXTENT == Extent::doubled ? 2 : 1); ++part) {
-        const int r = c * V::radix + i;
-        const int n = column + i * S::first_columns + part * S::points;
-        if (EXTENT == Extent::whole ? row.present : n < present_length) visit(r, part, row, n);
-        else elsewhere(r, part);
+        const int step = i * S::first_columns + part * S::points;
+        if (EXTENT == Extent::whole ? row.present : step < left) visit(step, c * V::radix + i, part);
+        else elsewhere(c * V::radix + i, part);
       }
     }
   }
 }
 
-// v = sample(row, n) at every point; beyond `length` zero, and `sample` is not asked.
-template <class S, Extent EXTENT, class Sample>
-DEVICE void load_samples(Complex (&v)[S::held], Round round, int thread, int length, Sample sample) {
+// v is filled with sample_of(row, n)(step); beyond `length` with zeros, where it is not asked.
+template <class S, Extent EXTENT, class SampleOf>
+DEVICE void load_samples(Complex (&v)[S::held], Round round, int thread, int length, SampleOf sample_of) {
   each_sample<S, EXTENT>(
       round, thread, length,
-      [&](int r, int part, Row row, int n) { (part == 0 ? v[r].re : v[r].im) = sample(row, n); },
-      [&](int r, int part) { (part == 0 ? v[r].re : v[r].im) = 0.0f; });
+      [&](Row row, int n) {
+        const auto sample = sample_of(row, n);
+        return [&v, sample](int step, int r, int part) { (part == 0 ? v[r].re : v[r].im) = sample(step); };
+      },
+      [&v](int r, int part) { (part == 0 ? v[r].re : v[r].im) = 0.0f; });
 }
 
-// store(row, n, value) of every sample below `length` after `inverse`.
-template <class S, Extent EXTENT, class Store>
-DEVICE void store_samples(const Complex (&v)[S::held], Round round, int thread, int length, Store store) {
+// What `inverse` left is handed to store_of(row, n)(step, sample), each sample below `length`.
+template <class S, Extent EXTENT, class StoreOf>
+DEVICE void store_samples(const Complex (&v)[S::held], Round round, int thread, int length, StoreOf store_of) {
   each_sample<S, EXTENT>(
       round, thread, length,
-      [&](int r, int part, Row row, int n) {
-        const Complex sample = untwisted<S>(v, r);
-        store(row, n, part == 0 ? sample.re : sample.im);
+      [&](Row row, int n) {
+        const auto store = store_of(row, n);
+        return [&v, store](int step, int r, int part) {
+          const Complex sample = untwisted<S>(v, r);
+          store(step, part == 0 ? sample.re : sample.im);
+        };
       },
       [](int, int) {});
 }

@@ -138,6 +138,55 @@ class Engine:
         return y
 
 
+    def gradients(
+        self, u, spectrum, dy, pre=None, post=None, *, rows_per_block=None, extent="padded", keep="in_shared",
+        filter_gradient=True,
+    ):  # fmt: skip
+        """du, dpre, dpost (None where there is no gate) and the sums of the filters' spectra (channel, chunk, points)."""
+        batch, channels, length = u.shape
+        items, filters, _ = spectrum.shape
+        rows_per_block = rows_per_block or batch
+        chunks = -(-batch // rows_per_block)
+        du = self.device.empty(u.shape, np.float32)
+        dpre = None if pre is None else self.device.empty(u.shape, np.float32)
+        dpost = None if post is None else self.device.empty(dy.shape, np.float32)
+        sums = self.device.empty((channels, chunks, self.shape.points), np.complex64) if filter_gradient else None
+        scratch = None
+        if keep != "in_shared":
+            scratch = self.device.empty((channels, chunks, self.shape.points), np.complex64)
+        arguments = harness.Arguments(
+            u=harness.address(u), pre_gate=harness.address(pre), post_gate=harness.address(post),
+            spectrum=harness.address(spectrum), tables=harness.address(self.tables), dy=harness.address(dy),
+            du=harness.address(du), dpre_gate=harness.address(dpre), dpost_gate=harness.address(dpost),
+            dspectrum=harness.address(sums), scratch=harness.address(scratch), u_strides=strides(u),
+            pre_strides=strides(pre), post_strides=strides(post), dy_strides=strides(dy), du_strides=strides(du),
+            dpre_strides=strides(dpre), dpost_strides=strides(dpost),
+            filter_strides=harness.Strides(filters if items > 1 else 0, 1), channels_per_filter=channels // filters,
+            batch=batch, channels=channels, length=length, out_length=dy.shape[2], rows_per_block=rows_per_block,
+        )  # fmt: skip
+        gates = f"Switches<{int(pre is not None)}, {int(post is not None)}, false>"
+        options = f"single::Cells::{self.cells}, single::Extent::{extent}, {gates}, single::Keep::{keep}"
+        kernel = f"single::convolve_backward<{self.shape}, {options}, {str(filter_gradient).lower()}>"
+        spectra = {"in_shared": 2, "sums_in_shared": 1, "in_device": 0}[keep]
+        shared_bytes = -(-self.shape.shared_bytes(self.cells) // 16) * 16 + spectra * self.shape.threads * self.shape.n3 * 8
+        self._launch("single_backward.cuh", kernel, arguments, (channels, chunks), shared_bytes)
+        return du, dpre, dpost, sums
+
+    def filter_gradient(self, sums, k, *, lag=None, skip=False, length: int, out_length: int):
+        """dk, and dd where the skip term is there, from the sums that ``gradients`` gives."""
+        channels, chunks, _ = sums.shape
+        items, filters, _ = k.shape
+        dk = self.device.empty(k.shape, np.float32)
+        dd = self.device.empty(k.shape[:2], np.float32) if skip else None
+        arguments = self._filter_arguments(
+            k.shape, lag or Filter(), length, out_length, dspectrum=harness.address(sums), dk=harness.address(dk),
+            dd=harness.address(dd), channels_per_filter=channels // filters, chunks_per_filter=chunks // items,
+            chunks=chunks,
+        )  # fmt: skip
+        self._filter_launch("filter_gradient", arguments, k.shape)
+        return dk, dd
+
+
 def strides(array) -> harness.Strides:
     """Of a (batch, channel, time) array, in elements."""
     return harness.Strides() if array is None else harness.Strides(*(s // array.itemsize for s in array.strides[:2]))
@@ -167,3 +216,38 @@ def reference(u, k, d=None, pre=None, post=None, lag=None, *, out_length=None):
         overlap = min(length, out_length)
         y[..., :overlap] += np.repeat(d, repeat, axis=1)[..., None] * x[..., :overlap]
     return y if post is None else y * post
+
+
+def reference_gradients(u, k, dy, d=None, pre=None, post=None, lag=None):
+    """The gradients of sum(y dy) by u, k, d and the gates, in float64."""
+    lag = lag or Filter()
+    u, k, dy = (np.asarray(a, np.float64) for a in (u, k, dy))
+    x = u if pre is None else u * pre
+    s = reference(x, k, d, lag=lag, out_length=dy.shape[-1])
+    g = dy if post is None else dy * post
+    repeat = u.shape[1] // k.shape[1]
+
+    # x is correlated with the filter: its lags the other way round.
+    dx = reference(g, k, d, lag=Filter(lag.offset, -lag.direction, lag.circular), out_length=u.shape[-1])
+
+    # Every lag's gradient, then the taps that stand there.
+    length, out_length = u.shape[-1], dy.shape[-1]
+    size = 1 << int(length + out_length).bit_length()
+    by_lag = np.fft.irfft(np.conj(np.fft.rfft(x, size)) * np.fft.rfft(g, size), size)
+    lags = lag.direction * (np.arange(k.shape[-1]) - lag.offset)
+    if lag.circular:
+        dk = by_lag[..., lags % length] + np.where(lags % length > 0, by_lag[..., lags % length - length], 0.0)
+    else:
+        dk = np.where((lags < out_length) & (lags > -length), by_lag[..., lags % size], 0.0)
+
+    def to_filter(gradient):
+        gradient = gradient.reshape(u.shape[0], k.shape[1], repeat, *gradient.shape[2:]).sum(2)
+        return gradient if k.shape[0] > 1 else gradient.sum(0, keepdims=True)
+
+    return {
+        "du": dx if pre is None else dx * pre,
+        "dk": to_filter(dk),
+        "dd": None if d is None else to_filter(by_lag[..., 0]),
+        "dpre": None if pre is None else dx * u,
+        "dpost": None if post is None else dy * s,
+    }
