@@ -60,33 +60,26 @@ struct GroupPeaks {
   }
 };
 
-// What every k1 of the inner transform uses, kept in registers.
+// What every k1 of the inner transform uses, in registers while a row's are done.
 template <class F>
-struct InnerTables {
+struct InnerMatrices {
   RowMatrix<F::p> rows;
   ColumnMatrix columns;
-  FoldTwiddle fold;
-  uint4 twiddle[F::tiles];
-
-  DEVICE InnerTables load(unsigned tables, int lane) {
-    using T = Tables<F>;
-    InnerTables x;
-    x.rows = RowMatrix<F::p>::load(tables + T::rows, 0, lane);
-    x.columns = ColumnMatrix::load(tables + T::columns, lane);
-    x.fold = FoldTwiddle::load(tables + T::fold, lane);
-    UNROLL for (int j = 0; j < F::tiles; j++)
-      x.twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + (j * 32 + lane) * 16);
-    return x;
-  }
-  // W_PQ^(kp q) W_M^(q (k1 - 1/4)): the second factor is what of the outer twiddle depends on the column.
-  METHOD void twiddles(uint4 (&to)[F::tiles], unsigned tables, int k1, int lane) const {
-    UNROLL for (int j = 0; j < F::tiles; j += 2) {
-      const uint4 w = memory::load_shared<uint4>(tables + Tables<F>::outer_columns + ((k1 * 4 + lane % 4) * F::tiles + j) * 8);
-      to[j] = multiply_twiddles(twiddle[j], w.x, w.y);
-      to[j + 1] = multiply_twiddles(twiddle[j + 1], w.z, w.w);
-    }
+  DEVICE InnerMatrices load(unsigned tables, int lane) {
+    return {RowMatrix<F::p>::load(tables + Tables<F>::rows, 0, lane), ColumnMatrix::load(tables + Tables<F>::columns, lane)};
   }
 };
+// W_PQ^(kp q) W_M^(q (k1 - 1/4)): the second factor is what of the outer twiddle depends on the column. Held for all k1, the
+// first would cost the registers that keep three blocks on a multiprocessor.
+template <class F>
+DEVICE void load_inner_twiddles(uint4 (&to)[F::tiles], unsigned tables, int k1, int lane) {
+  UNROLL for (int j = 0; j < F::tiles; j += 2) {
+    const uint4 w = memory::load_shared<uint4>(tables + Tables<F>::outer_columns + ((k1 * 4 + lane % 4) * F::tiles + j) * 8);
+    const unsigned at = tables + Tables<F>::twiddle + (j * 32 + lane) * 16;
+    to[j] = multiply_twiddles(memory::load_shared<uint4>(at), w.x, w.y);
+    to[j + 1] = multiply_twiddles(memory::load_shared<uint4>(at + 512), w.z, w.w);
+  }
+}
 
 // Column p of the row: its N1-point DFT and what of the twiddle depends on p, into the exchange.
 template <class Number, class F, class Here>
@@ -106,8 +99,8 @@ DEVICE void outer_dft(unsigned tables, const Exchange<F>& exchange, const RealRo
 }
 // Row k1 out of the exchange and into its spectrum, and back.
 template <class Number, class F>
-DEVICE SpectrumRows<F> inner_dft(const InnerTables<F>& inner, const Exchange<F>& exchange, const uint4 (&twiddle)[F::tiles],
-                                 int k1, int lane) {
+DEVICE SpectrumRows<F> inner_dft(const InnerMatrices<F>& inner, const Exchange<F>& exchange,
+                                 const uint4 (&twiddle)[F::tiles], int k1, int lane) {
   ComplexRows<2, F::tiles> x;
   exchange.load_row(x, k1, lane);
   ColumnTiles<F> columns;
@@ -115,12 +108,12 @@ DEVICE SpectrumRows<F> inner_dft(const InnerTables<F>& inner, const Exchange<F>&
     columns.tile[j] = multiply_by_twiddle<Number, false>(dft_of_rows<Number, F::p>(inner.rows, x, j), twiddle[j]);
   return dft_of_columns<Number, F>(inner.columns, columns);
 }
-template <class Number, class F, class Here>
-DEVICE void inverse_inner_dft(const InnerTables<F>& inner, unsigned tables, const Exchange<F>& exchange, const SpectrumRows<F>& s,
-                              const uint4 (&twiddle)[F::tiles], int k1, int lane, Here&& here) {
+template <class Number, class F>
+DEVICE void inverse_inner_dft(const InnerMatrices<F>& inner, unsigned tables, const Exchange<F>& exchange,
+                              const SpectrumRows<F>& s, const uint4 (&twiddle)[F::tiles], int k1, int lane, unsigned here) {
   ComplexRows<2, F::tiles> z;
   transpose_into<F>(z, 0, inverse_dft_of_columns<Number, F>(inner.columns, s, twiddle));
-  const unsigned at = tables + Tables<F>::outer_by_p + here(56) + (k1 * F::p + lane / 4) * 8;
+  const unsigned at = tables + Tables<F>::outer_by_p + here + (k1 * F::p + lane / 4) * 8;
   const uint2 low = memory::load_shared<uint2>(at), high = memory::load_shared<uint2>(at + 64);
   const uint4 outer = make_uint4(low.x, low.y, high.x, high.y);
   ptx::warp_barrier();  // every lane has read this row

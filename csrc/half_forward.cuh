@@ -39,22 +39,22 @@ DEVICE void load_constants(unsigned shared, const Arguments& a, const Rows& rows
 
 // ---- a row in a warp
 
-template <class F>
+template <class F, class S>
 struct WarpForward {
   static_assert(F::n1 == 1, "one warp holds a row of two factors");
   static constexpr int warps = 4, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = 4;
+  static constexpr int blocks_per_multiprocessor = S::aligned ? 4 : 3;
   static constexpr unsigned shared_bytes = Tables<F>::bytes + Spectrum<F>::bytes;
 };
 
 template <class Number, class F, class S>
-KERNEL(WarpForward<F>::threads, WarpForward<F>::blocks_per_multiprocessor) half_forward_warp(Arguments a) {
+KERNEL((WarpForward<F, S>::threads), (WarpForward<F, S>::blocks_per_multiprocessor)) half_forward_warp(Arguments a) {
   using T = Tables<F>;
-  constexpr int warps = WarpForward<F>::warps, steps = F::p / 16;
+  constexpr int warps = WarpForward<F, S>::warps, steps = F::p / 16;
   const int lane = ptx::thread() % 32, warp = ptx::thread() / 32;
   const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
   const Rows rows = rows_of_block(a);
-  load_constants<F>(tables, a, rows, WarpForward<F>::threads);
+  load_constants<F>(tables, a, rows, WarpForward<F, S>::threads);
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
   const Placement placement{F::q, 0};
 
@@ -104,10 +104,10 @@ KERNEL(WarpForward<F>::threads, WarpForward<F>::blocks_per_multiprocessor) half_
 
 // ---- a row in a group of warps
 
-template <class F, int GROUPS>
+template <class F, class S, int GROUPS>
 struct GroupForward {
   static constexpr int warps = 8, threads = 32 * warps * GROUPS;
-  static constexpr int blocks_per_multiprocessor = F::points <= 4096 ? 3 : F::points <= 8192 ? 2 : 1;
+  static constexpr int blocks_per_multiprocessor = F::points <= 4096 ? (S::aligned ? 3 : 2) : F::points <= 8192 ? 2 : 1;
   static constexpr unsigned constants = Tables<F>::bytes + Spectrum<F>::bytes;
   static constexpr unsigned peaks = 2 * warps * 4;  // of two rows, a word a warp
   static constexpr unsigned group_bytes = Exchange<F>::bytes + peaks;
@@ -116,9 +116,9 @@ struct GroupForward {
 
 // Each group of 8 warps walks its own rows, so that one loads while the other computes.
 template <class Number, class F, class S, int GROUPS>
-KERNEL((GroupForward<F, GROUPS>::threads), (GroupForward<F, GROUPS>::blocks_per_multiprocessor)) half_forward_group(Arguments a) {
+KERNEL((GroupForward<F, S, GROUPS>::threads), (GroupForward<F, S, GROUPS>::blocks_per_multiprocessor)) half_forward_group(Arguments a) {
   using T = Tables<F>;
-  using G = GroupForward<F, GROUPS>;
+  using G = GroupForward<F, S, GROUPS>;
   const int lane = ptx::thread() % 32, warp = ptx::thread() / 32 % G::warps, group = ptx::thread() / (32 * G::warps);
   const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
   const Exchange<F> exchange{tables + G::constants + group * G::group_bytes};
@@ -126,8 +126,6 @@ KERNEL((GroupForward<F, GROUPS>::threads), (GroupForward<F, GROUPS>::blocks_per_
   const Rows rows = rows_of_block(a);
   load_constants<F>(tables, a, rows, G::threads);
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
-  const InnerTables<F> inner = InnerTables<F>::load(tables, lane);
-
   auto turn = [&](int item) { return (item - rows.first) / GROUPS % 2; };
   auto look_at = [&](int item) {
     if (has_level<Number> && item < rows.end)
@@ -141,9 +139,6 @@ KERNEL((GroupForward<F, GROUPS>::threads), (GroupForward<F, GROUPS>::blocks_per_
   meet();
   NO_UNROLL for (int item = rows.first + group; item < rows.end; item += GROUPS) {
     auto here = [&](int place) { return static_cast<unsigned>(item + place) & a.zero; };
-    const Sample* u = row_of(a.u, a.u_strides, item, rows.channel);
-    const Sample* pre = row_of(a.pre_gate, a.pre_strides, item, rows.channel);
-    const Sample* post = row_of(a.post_gate, a.post_strides, item, rows.channel);
     Level level;
     if (has_level<Number>) level = level_of(peaks.get(turn(item), lane));
 
@@ -151,22 +146,27 @@ KERNEL((GroupForward<F, GROUPS>::threads), (GroupForward<F, GROUPS>::blocks_per_
     NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
       RealRows<F::n1 / 8, F::tiles> x, gate;
       const Placement placement{F::inner, p * F::q};
-      load_rows<F, S::aligned>(x, u, a.length, placement, lane);
-      if (S::pre_gate) load_rows<F, S::aligned>(gate, pre, a.length, placement, lane);
+      load_rows<F, S::aligned>(x, row_of(a.u, a.u_strides, item, rows.channel), a.length, placement, lane);
+      if (S::pre_gate)
+        load_rows<F, S::aligned>(gate, row_of(a.pre_gate, a.pre_strides, item, rows.channel), a.length, placement, lane);
       apply_gate<Number, S::pre_gate>(x, gate, level);
       outer_dft<Number, F>(tables, exchange, x, p, a.length, lane, here);
     }
     meet();
     look_at(item + GROUPS);
     // Rows: all inner DFTs of each k1, and the product.
+    const auto inner = InnerMatrices<F>::load(tables + here(72), lane);
     NO_UNROLL for (int k1 = warp; k1 < F::n1; k1 += G::warps) {
       uint4 twiddle[F::tiles];
-      inner.twiddles(twiddle, tables, k1, lane);
+      load_inner_twiddles<F>(twiddle, tables + here(80 + k1), k1, lane);
       SpectrumRows<F> s = inner_dft<Number, F>(inner, exchange, twiddle, k1, lane);
-      s = multiply_by_spectrum<Number, false, F>(s, inner.fold, [&](int tile) {
+      const auto fold = FoldTwiddle::load(tables + T::fold + here(120 + k1), lane);
+      s = multiply_by_spectrum<Number, false, F>(s, fold, [&](int tile) {
         return memory::load_shared<uint4>(spectrum + Spectrum<F>::entry(k1, 0, tile, lane) * 16);
       });
-      inverse_inner_dft<Number, F>(inner, tables, exchange, s, twiddle, k1, lane, here);
+      // fp32 pairs leave no registers to keep the twiddles in meanwhile.
+      if (!has_level<Number>) load_inner_twiddles<F>(twiddle, tables + here(160 + k1), k1, lane);
+      inverse_inner_dft<Number, F>(inner, tables, exchange, s, twiddle, k1, lane, here(200 + k1));
     }
     meet();
     // Columns again. Each is read by the warp that will overwrite it with the next row's, so no barrier follows.
@@ -178,8 +178,9 @@ KERNEL((GroupForward<F, GROUPS>::threads), (GroupForward<F, GROUPS>::blocks_per_
         if (16 * m * F::inner >= a.out_length) break;
         const auto matrix = RowMatrix<F::n1>::load(tables + T::outer + here(64 + m), m, lane);
         const auto y = last_dft<Number, F, F::n1>(matrix, z, scale);
-        store_rows<Number, F, S::post_gate, S::aligned>(row_of(a.y, a.y_strides, item, rows.channel), post, a.out_length,
-                                                        Placement{F::inner, p * F::q}, m, y, lane);
+        store_rows<Number, F, S::post_gate, S::aligned>(
+            row_of(a.y, a.y_strides, item, rows.channel), row_of(a.post_gate, a.post_strides, item, rows.channel), a.out_length,
+            Placement{F::inner, p * F::q}, m, y, lane);
       }
     }
   }

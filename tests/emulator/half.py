@@ -117,7 +117,7 @@ class Convolution:
 
     def build(self):
         """One library with all that this convolution needs, and the constants of its launches."""
-        form = f"WarpForward<{self.factors}>" if self.points <= 1024 else f"GroupForward<{self.factors}, {self.groups}>"
+        form = f"WarpForward<{self.factors}, {self.switches()}>" if self.points <= 1024 else f"GroupForward<{self.factors}, {self.switches()}, {self.groups}>"
         kernels = (
             f"half_tables<{self.number}, {self.factors}>",
             f"half_filter_spectrum<{self.factors}>",
