@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 
 from .engines.selection import ENGINES
@@ -49,14 +51,17 @@ def check_options(mode, precision, engine) -> None:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}")
 
 
-def check_offset(offset, k) -> None:
-    """Raises TypeError for an offset that is no integer, and ValueError for one that is no tap's index."""
+def check_offset(offset, k) -> int:
+    """The offset as an int. Raises TypeError where it is no integer, and ValueError where it is no tap's index."""
+    if not isinstance(offset, (int, torch.SymInt)) and hasattr(offset, "__index__"):
+        offset = operator.index(offset)  # NumPy's integers
     if isinstance(offset, bool) or not isinstance(offset, (int, torch.SymInt)):
         raise TypeError(f"offset is {offset!r}, a {type(offset).__name__}; expected an integer, the index of a tap")
     if not 0 <= offset < k.shape[-1]:
         raise ValueError(
             f"offset is {offset} and k has shape {_shape(k)}; expected the index of a tap, 0 to {k.shape[-1] - 1}"
         )
+    return offset
 
 
 def check_filter(k) -> None:
@@ -130,6 +135,8 @@ def _batches(u, k, pre_gate):
 
 def _both_ways(u, pre_gate):
     """u and its gate in their common shape, in which u keeps its length."""
+    if pre_gate.shape == u.shape:
+        return u, pre_gate
     shape = tuple(pre_gate.shape)
     if len(shape) <= 3:
         shape = (1,) * (3 - len(shape)) + shape
@@ -141,6 +148,8 @@ def _both_ways(u, pre_gate):
 
 
 def _expand(name: str, t, shape, what: str):
+    if t.shape == shape:
+        return t
     if t.ndim > len(shape) or any(n not in (1, m) for n, m in zip(t.shape[::-1], shape[::-1], strict=False)):
         raise ValueError(f"{name} has shape {_shape(t)}; expected a shape that broadcasts to {what}, {_shape(shape)}")
     return t.expand(shape)

@@ -85,7 +85,7 @@ def long_conv(
     check_options(mode, precision, engine)
     u, pre_gate, post_gate = autocast(u, pre_gate, post_gate)
     u, k, d, pre_gate, post_gate = broadcast(u, k, d, pre_gate, post_gate, mode)
-    check_offset(offset, k)
+    offset = check_offset(offset, k)
     spectrum = None
     if prepared is None:
         precision = precision or default_precision(u.dtype)
@@ -106,7 +106,7 @@ class FilterSpectrum:
             all, whatever the offset and the direction.
         precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype. It must
             not be coarser than what is wanted of a call.
-        engine: as for `long_conv`; the calls run on it.
+        engine: as for `long_conv`. The calls run on the engine that made the spectrum.
 
     Raises:
         ValueError: where k requires a gradient, and as `long_conv`.
@@ -139,8 +139,7 @@ class FilterSpectrum:
         self.length = length
         self.circular = mode == "circular"
         self.precision = precision or default_precision(k.dtype)
-        self.engine = engine
-        module = choose(engine, k.device, self.precision)
+        self.engine, module = choose(engine, k.device, self.precision)
         with torch.no_grad():
             self.spectrum = module.filter_spectrum(self.k, length, self.circular, self.precision)
 

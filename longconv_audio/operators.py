@@ -52,13 +52,14 @@ def output_shape(u, k, mode: str) -> tuple:
 
 
 def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
-    module = choose(engine, u.device, precision)
-    return module.forward(Call(mode, offset, correlate, precision), u, k, spectrum, d, pre_gate, post_gate)
+    call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
+    return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
-    module = choose(engine, u.device, precision)
     call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
     gradients = module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
 

@@ -1,6 +1,7 @@
 """The long convolution, against direct sums in float64."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,13 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longconv_audio import FilterSpectrum, long_conv
-from longconv_audio.engines import torch_rows
+from longconv_audio.engines import selection, torch_long_conv, torch_rows
 from longconv_audio.engines.selection import EngineUnavailableError
 from tests.generators import CASES, REQUIRED, Case, expected
 from tests.measures import snr
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 DTYPES = list(REQUIRED)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def gradients(y, tensors, dy):
@@ -293,6 +303,8 @@ U, K = torch.ones(2, 4, 10), torch.ones(4, 5)
         ({"mode": None}, ValueError, "mode is None"),
         ({"precision": "float"}, ValueError, "precision is 'float'"),
         ({"engine": "fftw"}, ValueError, "engine is 'fftw'"),
+        ({"offset": np.int64(7)}, ValueError, "offset is 7"),
+        ({"offset": None}, TypeError, "offset is None"),
         ({"offset": 1.0}, TypeError, "offset is 1.0"),
         ({"offset": True}, TypeError, "offset is True"),
         ({"offset": 5}, ValueError, r"offset is 5 and k has shape \(4, 5\)"),
@@ -322,9 +334,53 @@ def test_fused_engine_is_refused_where_it_is_not():
         (lambda: long_conv(U, FilterSpectrum(K, 10), mode="circular"), "causal, full and same"),
         (lambda: long_conv(U, FilterSpectrum(K, 10, mode="circular")), "prepared for circular"),
         (lambda: long_conv(U.double(), FilterSpectrum(K, 10)), "prepared in 'single'"),
-        (lambda: long_conv(U, FilterSpectrum(K, 10), engine="torch"), "prepared for None"),
+        (lambda: long_conv(U, FilterSpectrum(K, 10), engine="cuda"), "prepared for 'torch'"),
     ],
 )
 def test_bad_preparations_are_named(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+def test_engines_are_asked_in_their_order(monkeypatch):
+    """An engine that is plugged in gets the calls that it can carry out, and the others pass it by."""
+    seen = []
+
+    class Fused:
+        def why_not(device, precision):
+            return "not in double" if precision == "double" else None
+
+        def why_not_call(call, u, k):
+            return "causal calls alone" if call.mode != "causal" else None
+
+        def forward(call, u, k, *others):
+            seen.append(call)
+            return torch_long_conv.forward(call, u, k, *others)
+
+    def load(name, device, precision):
+        if name == "torch":
+            return torch_long_conv, None
+        reason = Fused.why_not(device, precision)
+        return (Fused, None) if reason is None else (None, reason)
+
+    monkeypatch.setattr(selection, "_ready", load)
+    long_conv(U, K)
+    long_conv(U, K, mode="full")
+    long_conv(U.double(), K)
+    assert [call.mode for call in seen] == ["causal"]
+    with pytest.raises(EngineUnavailableError, match="causal calls alone"):
+        long_conv(U, K, mode="full", engine="cuda")
+
+
+def test_a_gpu_that_cannot_says_so_once(monkeypatch):
+    class Fused:
+        why_not = staticmethod(lambda device, precision: "its compute capability is 7.5")
+
+    monkeypatch.setattr(selection, "_load", lambda name: (Fused if name == "cuda" else torch_long_conv, None))
+    device = torch.device("cuda", 99)
+    with pytest.warns(UserWarning, match=r"torch.fft on cuda:99: its compute capability is 7\.5"):
+        assert selection.choose(None, device, "single") == ("torch", torch_long_conv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert selection.choose(None, device, "single") == ("torch", torch_long_conv)
+    selection._ready.cache_clear()

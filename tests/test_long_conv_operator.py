@@ -15,6 +15,15 @@ SOME_CASES = pytest.mark.parametrize("case", [CASES[i] for i in (1, 3, 6, 9, 16,
 OPERATORS = torch.ops.longconv_audio
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def operands(case, dtype=torch.float64, requires_grad=True):
     """The operator's own arguments for a case."""
     t = case.tensors(dtype, requires_grad=requires_grad)

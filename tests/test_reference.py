@@ -13,6 +13,15 @@ EVERY_ORDER = pytest.mark.parametrize("factors", FACTORS, ids=str)
 ROUNDING = 4e-15
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def noise(*shape, complex_valued=False, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.complex128 if complex_valued else torch.float64)
