@@ -19,6 +19,8 @@ from longconv_audio import __version__, errors
 
 from .apply import apply
 from .demo import demo
+from .doctor import doctor
+from .kernels import kernels
 from .messages import complain
 
 # What each kind of failure tells the shell.
@@ -47,6 +49,8 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(apply)
 app.command()(demo)
+app.command()(kernels)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
