@@ -63,7 +63,7 @@ struct SharedFft {
   // Unscaled: forward, then this, multiplies by M.
   METHOD void inverse(int thread, int threads) const {
     int span = 4;
-    if (odd_power(M)) {
+    if (odd_power) {
       for (int i = thread; i < M / 2; i += threads) butterfly2(i);
       ptx::block_barrier();
       span = 8;
@@ -73,7 +73,7 @@ struct SharedFft {
   }
 
  private:
-  static constexpr bool odd_power(int m) { return m >= 4 ? odd_power(m / 4) : m == 2; }
+  static constexpr bool odd_power = (M & 0xaaaaaaaa) != 0;  // of two: one stage is of radix 2
   DEVICE float2 product(float2 a, float2 b) { return make_float2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }
   DEVICE float2 plus(float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); }
   DEVICE float2 minus(float2 a, float2 b) { return make_float2(a.x - b.x, a.y - b.y); }
@@ -165,4 +165,70 @@ KERNEL(FilterKernel<F>::threads, 1) half_filter_spectrum(FilterArguments a) {
     memory::store(to + entry, make_uint4(ptx::pack(ptx::Fp16(), v[0].x, v[1].x), ptx::pack(ptx::Fp16(), v[0].y, v[1].y),
                                          ptx::pack(ptx::Fp16(), v[2].x, v[3].x), ptx::pack(ptx::Fp16(), v[2].y, v[3].y)));
   }
+}
+
+// The gradient of the taps, and of d, from the sums that the backward kernels leave: over the channels that share the filter
+// and their chunks of the batch, always in the same order. Grid as for the spectrum; with a filter for each item, chunks
+// are items, and dd is one a filter and item.
+template <class F>
+KERNEL(FilterKernel<F>::threads, 1) half_filter_gradient(FilterArguments a) {
+  constexpr int M = F::points, threads = FilterKernel<F>::threads;
+  const int thread = ptx::thread(), filter = ptx::block_x();
+  const SharedFft<M> fft{memory::shared_base()};
+  const Index which = static_cast<Index>(ptx::block_y()) * a.filters + filter;
+  const float4* sums = reinterpret_cast<const float4*>(a.dspectrum);
+
+  // Both halves of an entry, pair by pair: re, re, im, im.
+  auto sum_of = [&](int entry, int half) {
+    float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
+    for (int c = 0; c < a.channels_per_filter; c++)
+      for (int chunk = 0; chunk < a.chunks_per_filter; chunk++) {
+        const Index from = static_cast<Index>(filter * a.channels_per_filter + c) * a.chunks +
+                           static_cast<Index>(ptx::block_y()) * a.chunks_per_filter + chunk;
+        const float4 v = memory::load(sums + from * (M / 2) + (entry / 32 * 2 + half) * 32 + entry % 32);
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+      }
+    return sum;
+  };
+  for (int i = thread; i < Spectrum<F>::entries / F::channels; i += threads) {
+    const int entry = i / 32 * (32 * F::channels) + i % 32;  // of an even tile; the odd one follows
+    UNROLL for (int half = 0; half < 2; half++) {
+      const float4 even = sum_of(entry, half), odd = F::channels == 2 ? sum_of(entry + 32, half) : even;
+      UNROLL for (int j = 0; j < 2; j++) {
+        const SpectrumPoint point = spectrum_point<F>(entry, 2 * half + j);
+        const float2 a0 = j ? make_float2(even.y, even.w) : make_float2(even.x, even.z);
+        if (F::channels == 1) {
+          fft.store(SharedFft<M>::place(point.k), a0);
+        } else {
+          const float2 b0 = complex_product(j ? make_float2(odd.y, odd.w) : make_float2(odd.x, odd.z),
+                                            root_of_unity(point.kq, 32, 1.f));
+          fft.store(SharedFft<M>::place(point.k), make_float2(.5f * (a0.x + b0.x), .5f * (a0.y + b0.y)));
+          fft.store(SharedFft<M>::place(point.k + M / 2), make_float2(.5f * (a0.x - b0.x), .5f * (a0.y - b0.y)));
+        }
+      }
+    }
+  }
+  ptx::block_barrier();
+  fft.inverse(thread, threads);
+
+  const int limit = lag_limit(a);
+  auto at_lag = [&](int lag) {
+    if (lag >= limit || lag <= -limit) return 0.f;
+    const int n = lag < 0 ? lag + M : lag;
+    const float2 v = complex_product(fft.load(n), root_of_unity(n, 4 * M, 1.f));
+    return lag < 0 ? -v.y : v.x;
+  };
+  for (int tap = thread; tap < a.taps; tap += threads) {
+    int lag = a.direction * (tap - a.offset);
+    float sum;
+    if (a.circular) {
+      lag %= a.length;
+      lag += lag < 0 ? a.length : 0;
+      sum = at_lag(lag) + (lag > 0 ? at_lag(lag - a.length) : 0.f);
+    } else {
+      sum = at_lag(lag);
+    }
+    memory::store(a.dk + which * a.taps + tap, sum);
+  }
+  if (a.dd && thread == 0) memory::store(a.dd + which, at_lag(0));
 }

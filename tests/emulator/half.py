@@ -115,25 +115,28 @@ class Convolution:
         held = self.device.put(self.bits(x), shift=self.shift)
         return held.ctypes.data, Strides(*[s // 2 if n > 1 else 0 for s, n in zip(held.strides, x.shape[:2])])
 
-    def build(self):
+    def build(self, backward: bool) -> None:
         """One library with all that this convolution needs, and the constants of its launches."""
-        form = f"WarpForward<{self.factors}, {self.switches()}>" if self.points <= 1024 else f"GroupForward<{self.factors}, {self.switches()}, {self.groups}>"
-        kernels = (
-            f"half_tables<{self.number}, {self.factors}>",
-            f"half_filter_spectrum<{self.factors}>",
-            f"half_forward_warp<{self.number}, {self.factors}, {self.switches()}>"
-            if self.points <= 1024
-            else f"half_forward_group<{self.number}, {self.factors}, {self.switches()}, {self.groups}>",
-        )
-        expressions = (
-            f"Tables<{self.factors}>::bytes",
-            f"FilterKernel<{self.factors}>::threads",
-            f"FilterKernel<{self.factors}>::shared_bytes",
-            f"{form}::threads",
-            f"{form}::shared_bytes",
-        )
+        common = f"{self.number}, {self.factors}, {self.switches()}"
+        shape = f"{self.factors}, {self.switches()}"
+        resident = "true" if self.points <= 8192 else "false"
+        if backward and self.points <= 1024:
+            kernel, form = f"half_backward_warp<{common}>", f"WarpBackward<{shape}>"
+        elif backward:
+            kernel, form = f"half_backward_group<{common}, {resident}>", f"GroupBackward<{shape}, {resident}>"
+        elif self.points <= 1024:
+            kernel, form = f"half_forward_warp<{common}>", f"WarpForward<{shape}>"
+        else:
+            kernel, form = f"half_forward_group<{common}, {self.groups}>", f"GroupForward<{shape}, {self.groups}>"
+        kernels = (f"half_tables<{self.number}, {self.factors}>", f"half_filter_spectrum<{self.factors}>", kernel)
+        if backward:
+            kernels += (f"half_filter_gradient<{self.factors}>",)
+        filter_form = f"FilterKernel<{self.factors}>"
+        expressions = (f"Tables<{self.factors}>::bytes",)
+        expressions += tuple(f"{x}::{fact}" for x in (filter_form, form) for fact in ("threads", "shared_bytes"))
         self.library = harness.build("half.cuh", kernels, facts=expressions)
-        self.facts = harness.facts(self.library, len(expressions))
+        self.table_bytes, *launches = harness.facts(self.library, len(expressions))
+        self.filter_launch, self.row_launch = launches[:2], launches[2:]
 
     def launch(self, name: str, which: int, arguments, grid: tuple[int, ...], threads: int, shared_bytes: int) -> None:
         self.counters[name] = self.device.launch(
@@ -141,7 +144,7 @@ class Convolution:
         )
 
     def make_tables(self) -> np.ndarray:
-        words = self.facts[0] // 4
+        words = self.table_bytes // 4
         tables = self.device.empty((words,), np.uint32)
         self.launch("tables", 0, ctypes.c_void_p(tables.ctypes.data), (-(-words // 128),), 128, 0)
         return tables
@@ -162,10 +165,10 @@ class Convolution:
 
     def make_spectrum(self) -> None:
         items = self.k.shape[0] if self.k.ndim == 3 else 1
-        self.launch("spectrum", 1, self.filter_arguments(), (self.filters, items), self.facts[1], self.facts[2])
+        self.launch("spectrum", 1, self.filter_arguments(), (self.filters, items), *self.filter_launch)
 
-    def arguments(self) -> Arguments:
-        self.build()
+    def arguments(self, backward: bool = False) -> Arguments:
+        self.build(backward)
         tables = self.make_tables()
         self.make_spectrum()
         a = Arguments(
@@ -187,8 +190,72 @@ class Convolution:
         a = self.arguments()
         y = self.device.empty((self.batch, self.channels, self.out_length), np.uint16, shift=self.shift)
         a.y, a.y_strides = address(y), Strides(self.channels * self.out_length, self.out_length)
-        self.launch("forward", 2, a, (self.channels, self.chunks), self.facts[3], self.facts[4])
+        self.launch("forward", 2, a, (self.channels, self.chunks), *self.row_launch)
         return self.values(y)
+
+    def backward(self, dy: np.ndarray) -> dict[str, np.ndarray]:
+        """Gradients by name, of the shapes the kernels write: dense (B, H, length), and (items, filters, taps)."""
+        a = self.arguments(backward=True)
+        a.dy, a.dy_strides = self.place(self.rounded(dy))
+        dense = {"du": self.length}
+        if self.pre_gate is not None:
+            dense["dpre_gate"] = self.length
+        if self.post_gate is not None:
+            dense["dpost_gate"] = self.out_length
+        held = {}
+        for name, length in dense.items():
+            held[name] = self.device.empty((self.batch, self.channels, length), np.uint16, shift=self.shift)
+            setattr(a, name, address(held[name]))
+            strides = "du_strides" if name == "du" else name.replace("_gate", "_strides")
+            setattr(a, strides, Strides(self.channels * length, length))
+        sums = self.device.empty((self.channels, self.chunks, self.points), np.complex64)
+        scratch = self.device.empty((self.channels, self.chunks, self.points), np.uint32)
+        a.dspectrum, a.scratch = address(sums), address(scratch)
+        self.launch("backward", 2, a, (self.channels, self.chunks), *self.row_launch)
+
+        items = self.k.shape[0] if self.k.ndim == 3 else 1
+        dk = self.device.empty((items, self.filters, self.k.shape[-1]), np.float32)
+        dd = None if self.d is None else self.device.empty((items, self.filters), np.float32)
+        f = self.filter_arguments()
+        f.dspectrum, f.dk, f.dd, f.chunks = address(sums), address(dk), address(dd), self.chunks
+        f.chunks_per_filter = self.chunks // items
+        self.launch("gradient", 3, f, (self.filters, items), *self.filter_launch)
+        got = {name: self.values(x) for name, x in held.items()} | {"dk": dk.astype(np.float64)}
+        return got if dd is None else got | {"dd": dd.sum(0).astype(np.float64)}
+
+    def expected_gradients(self, dy: np.ndarray) -> dict[str, np.ndarray]:
+        """The same in float64."""
+        dy = self.rounded(dy)
+        n = max(self.length, self.out_length)
+        size = 4 * n
+        full = (self.batch, self.channels)
+        u, k = self.u, np.repeat(self.taps_by_lag(), self.channels // self.filters, axis=1)
+        one = np.ones((1, 1, 1))
+        pre = one if self.pre_gate is None else self.pre_gate
+        post = one if self.post_gate is None else self.post_gate
+        x, z = np.broadcast_to(u * pre, (*full, self.length)), np.broadcast_to(dy * post, (*full, self.out_length))
+        spectrum_k, spectrum_x, spectrum_z = (np.fft.rfft(v, size) for v in (k, x, z))
+        # k starts at lag 1 - n: what multiplies by its conjugate comes out n - 1 samples early.
+        dx = np.roll(np.fft.irfft(np.conj(spectrum_k) * spectrum_z, size), n - 1, -1)[..., : self.length]
+        y = np.fft.irfft(spectrum_k * spectrum_x, size)[..., n - 1 : n - 1 + self.out_length]
+        by_lag = np.roll(np.fft.irfft(np.conj(spectrum_x) * spectrum_z, size), n - 1, -1)[..., : 2 * n - 1]
+        by_lag = by_lag.reshape(self.batch, self.filters, -1, 2 * n - 1).sum(2)
+        if self.k.ndim == 2:
+            by_lag = by_lag.sum(0, keepdims=True)
+        dk = np.zeros((*by_lag.shape[:2], self.k.shape[-1]))
+        for tap in range(self.k.shape[-1]):
+            lag = self.direction * (tap - self.offset)
+            for p in range(lag % self.length - self.length, n, self.length) if self.circular else [lag]:
+                if abs(p) < n:
+                    dk[..., tap] += by_lag[..., p + n - 1]
+        expected = {"du": dx * pre, "dk": dk}
+        if self.pre_gate is not None:
+            expected["dpre_gate"] = dx * u
+        if self.post_gate is not None:
+            expected["dpost_gate"] = y * dy
+        if self.d is not None:
+            expected["dd"] = by_lag[..., n - 1].sum(0)
+        return expected
 
 
 def snr(got: np.ndarray, wanted: np.ndarray) -> float:

@@ -172,7 +172,7 @@ def test_counts(points, normal, seed):
     assert n.wavefronts <= 1.01 * n.wavefronts_ideal
     assert n.load_sectors == n.load_sectors_ideal
     assert n.store_sectors == n.store_sectors_ideal
-    constants = c.facts[0] + 4 * points + 32
+    constants = c.table_bytes + 4 * points + 32
     assert n.device_sectors_read * 32 == 3 * rows * points * 2 + constants
     assert n.device_sectors_written * 32 == rows * points * 2
 
