@@ -14,18 +14,22 @@
 
 namespace fft {
 
+// Neither loops nor calls itself: indices made of these must become constants before registers are assigned.
 DEVICE constexpr int log2_of(int power_of_two) {
-  return power_of_two == 1 ? 0 : 1 + log2_of(power_of_two / 2);
+  return (power_of_two > 1) + (power_of_two > 2) + (power_of_two > 4) + (power_of_two > 8) + (power_of_two > 16);
 }
 
-DEVICE constexpr int bit_reversed(int index, int length) {
-  return length == 1 ? 0 : (index & 1) * (length / 2) + bit_reversed(index >> 1, length / 2);
+DEVICE constexpr int bit_reversed(int index, int length) {  // of at most 32
+  const int of_32 = (index & 1) << 4 | (index & 2) << 2 | (index & 4) | (index & 8) >> 2 | (index & 16) >> 4;
+  return of_32 / (32 / length);
 }
 
 // The points x at which the polynomials of length `length` are evaluated, x = c^(R / length) W_length^index, come from
 // one of three kinds of twist.
 
-struct Untwisted {};  // c = 1
+struct Untwisted {  // c = 1
+  static constexpr bool untwisted = true;
+};
 
 template <int SIGN>
 DEVICE Complex point(Untwisted, int length, int index) {
@@ -34,7 +38,9 @@ DEVICE Complex point(Untwisted, int length, int index) {
 
 // c = e^(-SIGN pi i / 2R): the bins lie a quarter of their distance lower, at k - 1/4. The first transform of a
 // right-angle convolution; like Untwisted it needs no table.
-struct QuarterTwist {};
+struct QuarterTwist {
+  static constexpr bool untwisted = false;
+};
 
 template <int SIGN>
 DEVICE Complex point(QuarterTwist, int length, int index) {
@@ -45,6 +51,7 @@ DEVICE Complex point(QuarterTwist, int length, int index) {
 // repeated squaring would lose 8 dB.
 template <int R>
 struct Twist {
+  static constexpr bool untwisted = false;
   Complex power[log2_of(R)];  // c^(R/2), c^(R/4), ..., c
 };
 
@@ -107,7 +114,7 @@ DEVICE void reverse_bits(Complex (&v)[R]) {  // register names only, no instruct
 // Polynomials of length 2, 4, ... R. The second quarter of the points is the first turned by a right angle.
 template <int LENGTH, int SIGN, bool REAL, int R, class Points>
 DEVICE void combine(Complex (&v)[R], const Points& points) {
-  constexpr bool untwisted = __is_same(Points, Untwisted);
+  constexpr bool untwisted = Points::untwisted;
   constexpr int half = LENGTH / 2;
   constexpr int quarter = LENGTH < 4 ? 1 : LENGTH / 4;
   UNROLL

@@ -167,7 +167,10 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
         const auto kept = kept_x(thread);
         each_bin_pair<S>(v, [&](int p, BinPair& x) { store_own_bins(kept, p, x); });
       }
-      if (!Gates::post_gate) continue;
+      if constexpr (!Gates::post_gate) {
+        barrier<(S::N1 > 1)>();  // the next turn's cells are not those that this thread read last
+        continue;
+      }
       multiply_by_filter<S, false>(v, a, round(), thread);
     } else {
       if constexpr (FILTER_GRADIENT) add_products(v, kept_x(thread), sums(thread));

@@ -31,13 +31,16 @@ struct Place {
 template <class P>
 using Points = Complex[P::S::held];
 
+template <class P, int DIGIT>
+using Column = Complex[View<typename P::S, DIGIT>::radix];
+
 // Calls transform(column, index of the column in the block) for each of the thread's columns along a digit.
 template <int DIGIT, class P, class ColumnTransform>
 DEVICE void each_column(Points<P>& v, const P& place, ColumnTransform transform) {
   using V = View<typename P::S, DIGIT>;
   UNROLL
   for (int c = 0; c < V::columns; ++c) {
-    Complex column[V::radix];
+    Column<P, DIGIT> column;
     UNROLL
     for (int i = 0; i < V::radix; ++i) column[i] = v[c * V::radix + i];
     transform(column, V::column(place.thread) + c * V::column_step);
@@ -55,7 +58,8 @@ DEVICE void exchange(Points<P>& v, const P& place) {
 
 template <bool REAL, class P>
 DEVICE void first(Points<P>& v, const P& place) {
-  each_column<P::S::first_digit>(v, place, [](auto& column, int) {
+  constexpr int digit = P::S::first_digit;
+  each_column<digit>(v, place, [](Column<P, digit>& column, int) {
     if constexpr (REAL) fft::dft_of_reals<-1>(column, fft::QuarterTwist());
     else fft::dft<-1>(column, fft::QuarterTwist());
   });
@@ -64,7 +68,7 @@ DEVICE void first(Points<P>& v, const P& place) {
 template <class P>
 DEVICE void second(Points<P>& v, const P& place) {
   using S = typename P::S;
-  each_column<2>(v, place, [&](auto& column, int index) {
+  each_column<2>(v, place, [&](Column<P, 2>& column, int index) {
     fft::dft<-1>(column, load_twist<S::N2, S::N1>(place.tables + Tables<S>::second, index / S::N3));
   });
 }
@@ -72,7 +76,7 @@ DEVICE void second(Points<P>& v, const P& place) {
 template <class P>
 DEVICE void third(Points<P>& v, const P& place) {
   using S = typename P::S;
-  each_column<3>(v, place, [&](auto& column, int index) {
+  each_column<3>(v, place, [&](Column<P, 3>& column, int index) {
     constexpr int columns = S::N1 * S::N2;
     fft::dft<-1>(column, load_twist<S::N3, columns>(place.tables + Tables<S>::third, index % columns));
   });
@@ -80,13 +84,13 @@ DEVICE void third(Points<P>& v, const P& place) {
 
 template <class P>
 DEVICE void third_inverse(Points<P>& v, const P& place) {
-  each_column<3>(v, place, [](auto& column, int) { fft::dft<+1>(column, fft::Untwisted()); });
+  each_column<3>(v, place, [](Column<P, 3>& column, int) { fft::dft<+1>(column, fft::Untwisted()); });
 }
 
 template <class P>
 DEVICE void second_inverse(Points<P>& v, const P& place) {
   using S = typename P::S;
-  each_column<2>(v, place, [&](auto& column, int index) {
+  each_column<2>(v, place, [&](Column<P, 2>& column, int index) {
     fft::dft<+1>(column, load_twist<S::N2, S::N3>(place.tables + Tables<S>::second_inverse, index % S::N3));
   });
 }
@@ -95,7 +99,7 @@ template <class P>
 DEVICE void first_inverse(Points<P>& v, const P& place) {
   using S = typename P::S;
   using T = Tables<S>;
-  each_column<S::first_digit>(v, place, [&](auto& column, int index) {
+  each_column<S::first_digit>(v, place, [&](Column<P, S::first_digit>& column, int index) {
     constexpr int section = S::N1 > 1 ? T::first_inverse : T::second_inverse;
     const int in_row = index % S::first_columns;
     const Complex untwist = fft::complex(memory::load(place.tables + T::untwist + in_row));

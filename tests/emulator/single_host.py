@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import harness
@@ -30,8 +32,13 @@ class Shape:
         return self.threads * self.n3 // self.points
 
     def shared_bytes(self, cells: str) -> int:
+        """What the exchange of a forward pass takes."""
         planes = self.threads * self.n3 // (self.n2 * self.n3)
         return planes * self.n2 * (self.n3 + 1) * (8 if cells == "whole" else 4)
+
+    def backward_bytes(self, cells: str, keep: str) -> int:
+        spectra = {"in_shared": 2, "sums_in_shared": 1, "in_device": 0}[keep]
+        return -(-self.shared_bytes(cells) // 16) * 16 + spectra * self.threads * self.n3 * 8
 
     def __str__(self) -> str:
         return f"single::Shape<{self.n1}, {self.n2}, {self.n3}>"
@@ -75,6 +82,49 @@ class Filter:
     circular: bool = False
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """A specialisation: the header it is in, its name for the compiler, and what it is handed."""
+
+    header: str
+    name: str
+    arguments: str = "Arguments"
+
+    def build(self):
+        return harness.build(self.header, self.name, self.arguments)
+
+
+def convolve(shape, cells="whole", extent="padded", pre=False, post=False) -> Kernel:
+    options = f"single::Cells::{cells}, single::Extent::{extent}, {switches(pre, post)}"
+    return Kernel("single_forward.cuh", f"single::convolve<{shape}, {options}>")
+
+
+def convolve_backward(
+    shape, cells="whole", extent="padded", pre=False, post=False, keep="in_shared", filter_gradient=True
+) -> Kernel:
+    options = f"single::Cells::{cells}, single::Extent::{extent}, {switches(pre, post)}, single::Keep::{keep}"
+    name = f"single::convolve_backward<{shape}, {options}, {str(filter_gradient).lower()}>"
+    return Kernel("single_backward.cuh", name)
+
+
+def filter_spectrum(shape, cells="whole") -> Kernel:
+    return Kernel("single_filter.cuh", f"single::filter_spectrum<{shape}, single::Cells::{cells}>", "FilterArguments")
+
+
+def filter_gradient(shape, cells="whole") -> Kernel:
+    return Kernel("single_filter.cuh", f"single::filter_gradient<{shape}, single::Cells::{cells}>", "FilterArguments")
+
+
+def switches(pre: bool, post: bool) -> str:
+    return f"Switches<{str(bool(pre)).lower()}, {str(bool(post)).lower()}, false>"
+
+
+def build_together(*kernels: Kernel) -> None:
+    """Several specialisations, as many at a time as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(Kernel.build, kernels))
+
+
 class Engine:
     """One size on the emulator, with one memory for all its arrays."""
 
@@ -84,9 +134,10 @@ class Engine:
         self.tables = self.device.put(tables(shape))
         self.counters = None
 
-    def _launch(self, header, kernel, arguments, grid, shared_bytes, struct="Arguments"):
-        library = harness.build(header, kernel, struct)
-        self.counters = self.device.launch(library, arguments, grid, self.shape.threads, shared_bytes, self.seed)
+    def _launch(self, kernel: Kernel, arguments, grid, shared_bytes):
+        self.counters = self.device.launch(
+            kernel.build(), arguments, grid, self.shape.threads, shared_bytes, self.seed
+        )
 
     def _filter_arguments(self, shape, lag: Filter, length: int, out_length: int, **fields):
         items, filters, taps = shape
@@ -96,12 +147,9 @@ class Engine:
             circular=lag.circular, **fields,
         )  # fmt: skip
 
-    def _filter_launch(self, kernel, arguments, shape):
+    def _filter_launch(self, kernel: Kernel, arguments, shape):
         grid = (-(-shape[1] // self.shape.rows), shape[0])
-        self._launch(
-            "single_filter.cuh", f"single::{kernel}<{self.shape}, single::Cells::{self.cells}>", arguments, grid,
-            self.shape.shared_bytes(self.cells), "FilterArguments",
-        )  # fmt: skip
+        self._launch(kernel, arguments, grid, self.shape.shared_bytes(self.cells))
 
     def spectrum(self, k, d=None, lag=None, *, length: int, out_length: int):
         """Spectra of k (items, filters, taps), in the kernel's order."""
@@ -112,7 +160,7 @@ class Engine:
             k.shape, lag or Filter(), length, out_length, k=harness.address(taps), d=harness.address(skip),
             spectrum=harness.address(spectrum),
         )  # fmt: skip
-        self._filter_launch("filter_spectrum", arguments, k.shape)
+        self._filter_launch(filter_spectrum(self.shape, self.cells), arguments, k.shape)
         return spectrum
 
     def convolve(self, u, spectrum, pre=None, post=None, *, out_length=None, rows_per_block=None, extent="padded"):
@@ -129,12 +177,8 @@ class Engine:
             filter_strides=harness.Strides(filters if items > 1 else 0, 1), channels_per_filter=channels // filters,
             batch=batch, channels=channels, length=length, out_length=out_length, rows_per_block=rows_per_block,
         )  # fmt: skip
-        gates = f"Switches<{int(pre is not None)}, {int(post is not None)}, false>"
-        kernel = f"single::convolve<{self.shape}, single::Cells::{self.cells}, single::Extent::{extent}, {gates}>"
-        self._launch(
-            "single_forward.cuh", kernel, arguments, (channels, -(-batch // rows_per_block)),
-            self.shape.shared_bytes(self.cells),
-        )  # fmt: skip
+        kernel = convolve(self.shape, self.cells, extent, pre is not None, post is not None)
+        self._launch(kernel, arguments, (channels, -(-batch // rows_per_block)), self.shape.shared_bytes(self.cells))
         return y
 
 
@@ -164,12 +208,9 @@ class Engine:
             filter_strides=harness.Strides(filters if items > 1 else 0, 1), channels_per_filter=channels // filters,
             batch=batch, channels=channels, length=length, out_length=dy.shape[2], rows_per_block=rows_per_block,
         )  # fmt: skip
-        gates = f"Switches<{int(pre is not None)}, {int(post is not None)}, false>"
-        options = f"single::Cells::{self.cells}, single::Extent::{extent}, {gates}, single::Keep::{keep}"
-        kernel = f"single::convolve_backward<{self.shape}, {options}, {str(filter_gradient).lower()}>"
-        spectra = {"in_shared": 2, "sums_in_shared": 1, "in_device": 0}[keep]
-        shared_bytes = -(-self.shape.shared_bytes(self.cells) // 16) * 16 + spectra * self.shape.threads * self.shape.n3 * 8
-        self._launch("single_backward.cuh", kernel, arguments, (channels, chunks), shared_bytes)
+        options = (self.cells, extent, pre is not None, post is not None, keep, filter_gradient)
+        shared_bytes = self.shape.backward_bytes(self.cells, keep)
+        self._launch(convolve_backward(self.shape, *options), arguments, (channels, chunks), shared_bytes)
         return du, dpre, dpost, sums
 
     def filter_gradient(self, sums, k, *, lag=None, skip=False, length: int, out_length: int):
@@ -183,7 +224,7 @@ class Engine:
             dd=harness.address(dd), channels_per_filter=channels // filters, chunks_per_filter=chunks // items,
             chunks=chunks,
         )  # fmt: skip
-        self._filter_launch("filter_gradient", arguments, k.shape)
+        self._filter_launch(filter_gradient(self.shape, self.cells), arguments, k.shape)
         return dk, dd
 
 
