@@ -104,6 +104,7 @@ struct RowGradients {
 template <class F, class S>
 struct WarpBackward {
   static constexpr int warps = 4, threads = 32 * warps;
+  static constexpr int blocks_per_multiprocessor = F::points <= 512 ? 4 : S::aligned ? 3 : 2;
   static constexpr unsigned constants = Tables<F>::bytes + Spectrum<F>::bytes;
   static constexpr unsigned warp_bytes = Spectrum<F>::bytes + Gradient<F>::bytes;
   static constexpr unsigned shared_bytes = constants + warps * warp_bytes;
@@ -145,7 +146,7 @@ DEVICE Level load_level_row(RealRows<F::p / 8, F::tiles>& x, const Sample* row, 
 }
 
 template <class Number, class F, class S>
-KERNEL((WarpBackward<F, S>::threads), 1) half_backward_warp(Arguments a) {
+KERNEL((WarpBackward<F, S>::threads), (WarpBackward<F, S>::blocks_per_multiprocessor)) half_backward_warp(Arguments a) {
   using T = Tables<F>;
   using W = WarpBackward<F, S>;
   constexpr int blocks = F::row_blocks;
@@ -179,7 +180,7 @@ KERNEL((WarpBackward<F, S>::threads), 1) half_backward_warp(Arguments a) {
         inverse_warp_dft<Number, F>(back, tables, multiply_by_spectrum<Number, false, F>(s, fold(m), load_entry(m)), m, lane, here);
     }
     if (S::post_gate)
-      UNROLL for (int m = 0; m < blocks; m++) {
+      NO_UNROLL for (int m = 0; m < blocks; m++) {
         const auto matrix = RowMatrix<F::p>::load(tables + T::rows + here(56 + m), m, lane);
         const auto y = last_dft<Number, F, F::p>(matrix, back, filter_scale * x_level.inverse);
         store_rows<Number, F, true, S::aligned>(row.dpost, row.dy, a.out_length, placement, m, y, lane);
@@ -192,7 +193,7 @@ KERNEL((WarpBackward<F, S>::threads), 1) half_backward_warp(Arguments a) {
       add_gradient<Number, F>(gradient, take_back<F>(stash, 0, m, lane), s, fold(m), x_level.inverse * z_level.inverse, 0, m, lane);
       inverse_warp_dft<Number, F>(back, tables, multiply_by_spectrum<Number, true, F>(s, fold(m), load_entry(m)), m, lane, here);
     }
-    UNROLL for (int m = 0; m < blocks; m++) {
+    NO_UNROLL for (int m = 0; m < blocks; m++) {
       const auto matrix = RowMatrix<F::p>::load(tables + T::rows + here(64 + m), m, lane);
       const auto dx = last_dft<Number, F, F::p>(matrix, back, filter_scale * z_level.inverse);
       row.template store_input<Number, F, S>(dx, a.length, placement, m, lane);

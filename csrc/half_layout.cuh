@@ -34,10 +34,9 @@ DEVICE int fold_column(int column) { return 2 * (column & 7) + (column >> 3); }
 // whatever the operands' type: pairs of real parts, then of imaginary parts.
 template <class F>
 struct Tables {
-  static constexpr unsigned square(int n) { return n > 1 ? n * n * 4 : 0; }
   static constexpr unsigned outer = 0;                                    // N1-point DFT as A operand
-  static constexpr unsigned rows = outer + square(F::n1);                 // P-point DFT as A operand
-  static constexpr unsigned columns = rows + square(F::p);                // 16-point DFT as B operand
+  static constexpr unsigned rows = outer + (F::n1 > 1 ? F::n1 * F::n1 * 4 : 0);                // P-point DFT as A operand
+  static constexpr unsigned columns = rows + F::p * F::p * 4;              // 16-point DFT as B operand
   static constexpr unsigned fold = columns + 1024;                        // W_16^kq by lane % 4, 16 bytes each
   static constexpr unsigned twiddle = fold + 64;                          // between P and Q: 16 bytes a lane and tile
   static constexpr unsigned outer_by_k1 = twiddle + F::inner * 4;         // W_M^{p Q (k1 - 1/4)}, k1 fastest, 8 bytes each
