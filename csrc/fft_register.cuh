@@ -1,8 +1,8 @@
 // The discrete Fourier transform of R numbers that one thread holds in registers, twisted.
 //
-// Twisted by c it is X[k] = sum over n of v[n] (c W^k)^n, W = e^(SIGN 2 pi i / R): the polynomial with coefficients v at
-// the points c W^k. The twiddles between the stages of a long transform are such a c, a different one for each column,
-// so they cost no pass of their own: decimation in time splits the polynomial into its even and its odd part,
+// Twisted by c it is X[k] = sum over n of v[n] (c W^k)^n, W = e^(SIGN 2 pi i / R): the polynomial with coefficients v
+// at the points c W^k. The twiddles between the stages of a long transform are such a c, a different one for each
+// column, so they cost no pass of their own: decimation in time splits the polynomial into its even and its odd part,
 //
 //     p(x) = even(x^2) + x odd(x^2),
 //
@@ -47,8 +47,8 @@ DEVICE Complex point(QuarterTwist, int length, int index) {
   return root(SIGN * (4 * index - 1), 4 * length);
 }
 
-// Any c. Every other power of two of c is rounded from float64, in a table; the rest are squares of those. All of them by
-// repeated squaring would lose 8 dB.
+// Any c. Every other power of two of c is rounded from float64, in a table; the rest are squares of those. All of them
+// by repeated squaring would lose 8 dB.
 template <int R>
 struct Twist {
   static constexpr bool untwisted = false;

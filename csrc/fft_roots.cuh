@@ -1,7 +1,8 @@
 // Roots of unity as literals.
 //
 // NVRTC does not fold a series summed in double precision at compile time for every architecture: on sm_100 and sm_120
-// thousands of double-precision instructions stayed in the kernels. A table of literals indexed by constants always folds.
+// thousands of double-precision instructions stayed in the kernels. A table of literals indexed by constants always
+// folds.
 #pragma once
 
 #include "fft_complex.cuh"

@@ -1,7 +1,7 @@
 // The gradients of the fused convolution in single precision, all in one pass over the rows.
 //
-// With x = u pre_gate, s = x * k, y = post_gate s and T the right-angle transform, the adjoints are the same products with
-// conjugates, for T is the square root of M times a unitary map:
+// With x = u pre_gate, s = x * k, y = post_gate s and T the right-angle transform, the adjoints are the same products
+// with conjugates, for T is the square root of M times a unitary map:
 //
 //   g = dy post_gate,   dpost_gate = dy s,   dx = T^-1(conj(T k) T g),   du = dx pre_gate,   dpre_gate = dx u,
 //   T dk = sum over rows of conj(T x) T g.
@@ -13,9 +13,9 @@
 
 namespace single {
 
-// Where T x waits for T g, and where the sum over the rows grows: both in shared memory where the device has enough of it,
-// else the former in `scratch` (points of 8 bytes for each block), else the latter in `dspectrum` too. A thread reads
-// there what it wrote itself.
+// Where T x waits for T g, and where the sum over the rows grows: both in shared memory where the device has enough of
+// it, else the former in `scratch` (points of 8 bytes for each block), else the latter in `dspectrum` too. A thread
+// reads there what it wrote itself.
 enum class Keep { in_shared, sums_in_shared, in_device };
 
 template <class S, Cells CELLS, Keep KEEP>
@@ -25,8 +25,8 @@ DEVICE constexpr int backward_bytes() {
          spectra * (KEEP == Keep::in_shared ? 2 : KEEP == Keep::sums_in_shared ? 1 : 0);
 }
 
-// No more blocks than fit the shared memory of a device, 227 KB, or 163 where cells need halving for the smaller ones: what
-// they leave of the registers is free to use.
+// No more blocks than fit the shared memory of a device, 227 KB, or 163 where cells need halving for the smaller ones:
+// what they leave of the registers is free to use.
 template <class S, Cells CELLS, Keep KEEP>
 DEVICE constexpr int backward_blocks() {
   constexpr int fitting = (CELLS == Cells::whole ? 227 : 163) * 1024 / (backward_bytes<S, CELLS, KEEP>() + 1024);
@@ -59,7 +59,8 @@ DEVICE void store_own_bins(DeviceBins kept, int p, BinPair bins) {
   memory::store(kept.first + p * kept.step, four(bins));
 }
 
-// The spectrum of a block's own in device memory. Opaque, for it is found as fast as it is fetched from a spilled register.
+// The spectrum of a block's own in device memory. Opaque, for it is found as fast as it is fetched from a spilled
+// register.
 template <class S>
 DEVICE float4* spectrum_of_block(void* spectra) {
   const Index block = Index(ptx::opaque(ptx::block_x())) * ptx::blocks_y() + ptx::block_y();
@@ -97,8 +98,8 @@ DEVICE void load_g(Complex (&v)[S::held], const Arguments& a, Round round, int t
   });
 }
 
-// sum += conj(T x) T g, a few bins at a time: barriers keep the compiler from fetching all of them at once into registers
-// that are full of g.
+// sum += conj(T x) T g, a few bins at a time: barriers keep the compiler from fetching all of them at once into
+// registers that are full of g.
 template <int HELD, class KeptX, class Sums>
 DEVICE void add_products(Complex (&v)[HELD], KeptX kept_x, Sums sums) {
   UNROLL

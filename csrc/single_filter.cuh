@@ -18,8 +18,8 @@ DEVICE Index filter_number(const FilterArguments& a, Row row) {
   return Index(row.channel) * a.filters + row.batch;
 }
 
-// Samples modulo z^(2M) + 1: lag m >= 0 is the factor z^m, and lag -m is z^-m = -z^(2M - m). With length + out_length - 1
-// <= 2M, which the host sees to, no place stands for two lags that an output can see.
+// Samples modulo z^(2M) + 1: lag m >= 0 is the factor z^m, and lag -m is z^-m = -z^(2M - m). With length + out_length -
+// 1 <= 2M, which the host sees to, no place stands for two lags that an output can see.
 struct Lag {
   int lag;
   float sign;  // 0 where no output sees what is in this place
@@ -87,9 +87,10 @@ DEVICE void sum_of_chunks(Complex (&v)[S::held], const FilterArguments& a, Round
   for (int i = 0; i < a.channels_per_filter * a.chunks_per_filter; ++i) {
     const int channel = row.batch * a.channels_per_filter + i / a.chunks_per_filter;
     const int chunk = row.channel * a.chunks_per_filter + i % a.chunks_per_filter;
-    const float4* sums = reinterpret_cast<const float4*>(a.dspectrum) + (Index(channel) * a.chunks + chunk) * (S::points / 2);
+    const Index spectrum = Index(channel) * a.chunks + chunk;
+    const float4* sums = reinterpret_cast<const float4*>(a.dspectrum) + spectrum * (S::points / 2) + column.first;
     each_bin_pair<S>(v, [&](int p, BinPair& sum) {
-      const BinPair more = bins(memory::load(sums + column.first + p * BinColumn<S>::step));
+      const BinPair more = bins(memory::load(sums + p * BinColumn<S>::step));
       sum = {sum.even + more.even, sum.odd + more.odd};
     });
   }
@@ -97,7 +98,8 @@ DEVICE void sum_of_chunks(Complex (&v)[S::held], const FilterArguments& a, Round
 
 // A circular lag -m is the lag length - m: the gradients of the negative lags move over to it through shared memory.
 template <class S>
-DEVICE void fold_negative_lags(Complex (&v)[S::held], const FilterArguments& a, unsigned shared, Round round, int thread) {
+DEVICE void fold_negative_lags(
+    Complex (&v)[S::held], const FilterArguments& a, unsigned shared, Round round, int thread) {
   const auto cell = [&](Row row, int n) { return shared + ((row.batch - round.first) * S::points + n) * 4; };
   ptx::block_barrier();  // of the exchange before
   store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {

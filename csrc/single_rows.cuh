@@ -1,9 +1,9 @@
 // Rows of samples in device memory, and the registers that hold them as points of the fold.
 //
-// The right-angle fold: M complex points modulo z^M - i stand for 2M real samples, sample n as the real and sample n + M as
-// the imaginary part of point n. (Reduction of real polynomials modulo z^(2M) + 1 by its factor z^M - i, with which the
-// other one is conjugate.) So a causal convolution of M samples with M taps has real points going in, and leaves its tail
-// in the imaginary parts coming out, where nobody asks for it.
+// The right-angle fold: M complex points modulo z^M - i stand for 2M real samples, sample n as the real and sample n +
+// M as the imaginary part of point n. (Reduction of real polynomials modulo z^(2M) + 1 by its factor z^M - i, with
+// which the other one is conjugate.) So a causal convolution of M samples with M taps has real points going in, and
+// leaves its tail in the imaginary parts coming out, where nobody asks for it.
 #pragma once
 
 #include "arguments.cuh"
@@ -20,10 +20,11 @@ struct Row {
   bool present;
 };
 
-// Sample n of a row. Opaque, for otherwise the compiler works the address out anew for each of the samples that follow it
-// at constant distances, which the load instruction would add for nothing.
+// Sample n of a row. Opaque, for otherwise the compiler works the address out anew for each of the samples that follow
+// it at constant distances, which the load instruction would add for nothing.
 DEVICE const float* sample(const void* tensor, Strides strides, Row row, int n) {
-  return ptx::opaque(static_cast<const float*>(tensor) + (row.batch * strides.batch + row.channel * strides.channel + n));
+  const Index start = row.batch * strides.batch + row.channel * strides.channel;
+  return ptx::opaque(static_cast<const float*>(tensor) + (start + n));
 }
 
 DEVICE float* sample(void* tensor, Strides strides, Row row, int n) {
@@ -48,7 +49,8 @@ DEVICE float gated(Gate<GATED> gate, int step, float x) {
   else return x;
 }
 
-// The channel's rows that a block works on in one round: S::rows of them from `first` on, of which those before `end` exist.
+// The channel's rows that a block works on in one round: S::rows of them from `first` on, of which those before `end`
+// exist.
 struct Round {
   int channel, first, end;
 };
@@ -67,10 +69,10 @@ DEVICE Row row_of(Round round, int row_in_block) {
   return {present ? batch : round.first, round.channel, present};
 }
 
-// Goes through the samples that this thread holds among the first `length` of each row. of_row(row, n) is called once for
-// each column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step is a
-// constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the imaginary one
-// (part 1) of register r. elsewhere(r, part) is called for the others.
+// Goes through the samples that this thread holds among the first `length` of each row. of_row(row, n) is called once
+// for each column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step
+// is a constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the
+// imaginary one (part 1) of register r. elsewhere(r, part) is called for the others.
 template <class S, Extent EXTENT, class OfRow, class Elsewhere>
 DEVICE void each_sample(Round round, int thread, int length, OfRow of_row, Elsewhere elsewhere) {
   using V = View<S, S::first_digit>;

@@ -1,10 +1,10 @@
 // Sizes of a single-precision convolution, and which thread holds which of its points when.
 //
-// A row of M = N1 N2 N3 complex points lies as a cube: point n = (n1 N2 + n2) N3 + n3, frequency
-// k = k1 + N1 (k2 + N2 k3). The forward transform contracts n1 to k1, n2 to k2, n3 to k3 in this order and the inverse the
-// other way round, each as columns of Radix points that one thread holds. A plane is what one k1 holds, N2 N3 points.
-// After the first exchange every warp keeps whole planes, so the inner two digits never need a barrier of the block.
-// N1 = 1 makes the plane the row: several rows a warp, and no barrier at all.
+// A row of M = N1 N2 N3 complex points lies as a cube: point n = (n1 N2 + n2) N3 + n3, frequency k = k1 + N1 (k2 + N2
+// k3). The forward transform contracts n1 to k1, n2 to k2, n3 to k3 in this order and the inverse the other way round,
+// each as columns of Radix points that one thread holds. A plane is what one k1 holds, N2 N3 points. After the first
+// exchange every warp keeps whole planes, so the inner two digits never need a barrier of the block. N1 = 1 makes the
+// plane the row: several rows a warp, and no barrier at all.
 #pragma once
 
 #include "ptx.cuh"

@@ -1,7 +1,7 @@
 // The transform of a row held by a block, or of several held by its warps, there and back.
 //
-// Forward: X[k] = sum over n of z[n] W_M^(n (k - 1/4)). The quarter makes it the transform modulo z^M - i without a pass
-// of its own: n (k - 1/4) / M is, digit by digit,
+// Forward: X[k] = sum over n of z[n] W_M^(n (k - 1/4)). The quarter makes it the transform modulo z^M - i without a
+// pass of its own: n (k - 1/4) / M is, digit by digit,
 //
 //   n1 (k1 - 1/4) / N1  +  n2 (k1 - 1/4) / (N1 N2) + n2 k2 / N2  +  n3 (k1 + N1 k2 - 1/4) / M + n3 k3 / N3  (mod 1),
 //
@@ -109,7 +109,8 @@ DEVICE void first_inverse(Points<P>& v, const P& place) {
 
 // ---- the transforms
 
-// From columns of time (View first_digit) to columns of frequency (View 3). REAL: the imaginary parts are zero and never read.
+// From columns of time (View first_digit) to columns of frequency (View 3). REAL: the imaginary parts are zero and
+// never read.
 template <bool REAL, class P>
 DEVICE void forward(Points<P>& v, const P& place) {
   first<REAL>(v, place);

@@ -135,12 +135,10 @@ class Engine:
         self.counters = None
 
     def _launch(self, kernel: Kernel, arguments, grid, shared_bytes):
-        self.counters = self.device.launch(
-            kernel.build(), arguments, grid, self.shape.threads, shared_bytes, self.seed
-        )
+        self.counters = self.device.launch(kernel.build(), arguments, grid, self.shape.threads, shared_bytes, self.seed)
 
     def _filter_arguments(self, shape, lag: Filter, length: int, out_length: int, **fields):
-        items, filters, taps = shape
+        _, filters, taps = shape
         return harness.FilterArguments(
             tables=harness.address(self.tables), tap_strides=harness.Strides(filters * taps, taps), filters=filters,
             taps=taps, length=length, out_length=out_length, offset=lag.offset, direction=lag.direction,
@@ -181,12 +179,11 @@ class Engine:
         self._launch(kernel, arguments, (channels, -(-batch // rows_per_block)), self.shape.shared_bytes(self.cells))
         return y
 
-
     def gradients(
         self, u, spectrum, dy, pre=None, post=None, *, rows_per_block=None, extent="padded", keep="in_shared",
         filter_gradient=True,
     ):  # fmt: skip
-        """du, dpre, dpost (None where there is no gate) and the sums of the filters' spectra (channel, chunk, points)."""
+        """du, dpre, dpost (None where there is no gate) and the sums of their spectra (channel, chunk, points)."""
         batch, channels, length = u.shape
         items, filters, _ = spectrum.shape
         rows_per_block = rows_per_block or batch

@@ -62,8 +62,9 @@ class Case:
         return (self.rng.standard_normal(shape) * np.exp(-6.9 * np.arange(shape[-1]) / shape[-1])).astype(np.float32)
 
     def check(
-        self, u, k, d=None, pre=None, post=None, lag=None, *, out_length=None, gradients=True, extent="padded", **options
-    ):
+        self, u, k, d=None, pre=None, post=None, lag=None, *, out_length=None, gradients=True, extent="padded",
+        **options,
+    ):  # fmt: skip
         """y and every gradient."""
         length, out_length = u.shape[-1], out_length or u.shape[-1]
         lengths = {"length": length, "out_length": out_length}
@@ -110,8 +111,8 @@ def test_every_size(points, seed):
 
 @pytest.mark.parametrize("points", [1024, 16384])
 def test_error_against_the_norms_of_input_and_filter(points, seed):
-    """Where the filter takes the signal away, no float32 FFT keeps the signal-to-noise ratio. Nor the norm of a filter that
-    heaps all of its energy up in one place of the spectrum, a moving sum: its gain there is the measure then."""
+    """Where the filter takes the signal away, no float32 FFT keeps the signal-to-noise ratio. Nor is the norm of a
+    filter that heaps all of its energy up in one place of the spectrum (a moving sum) the measure: its gain is."""
     n = np.arange(points)
     signals = np.stack([np.ones(points), np.sin(0.777 * n), np.cos(np.pi * n), n == 5, np.zeros(points)])
     filters = np.zeros((5, points))
@@ -168,7 +169,9 @@ def test_rows_with_gaps_between_them(points, seed):
 
 
 @TWO_SIZES
-@pytest.mark.parametrize("lag", [Filter(), Filter(20), Filter(39), Filter(7, -1), Filter(30, 1, True), Filter(3, -1, True)])
+@pytest.mark.parametrize(
+    "lag", [Filter(), Filter(20), Filter(39), Filter(7, -1), Filter(30, 1, True), Filter(3, -1, True)], ids=str
+)
 @pytest.mark.parametrize("taps", [1, 40, 1000])
 def test_lags(points, lag, taps, seed):
     """More taps than samples too, and circular filters that go round several times."""
@@ -184,7 +187,9 @@ def test_longer_than_the_points(points, seed):
     build_together(*(kernel(SHAPES[points], extent="doubled") for kernel in (convolve, convolve_backward)))
     case = Case(points, seed)
     # The whole convolution: 2 M in all. A causal one of more than M samples, with few taps.
-    case.check(case.white(2, 2, points - 9), case.decaying(1, 2, points + 1), out_length=2 * points - 9, extent="doubled")
+    case.check(
+        case.white(2, 2, points - 9), case.decaying(1, 2, points + 1), out_length=2 * points - 9, extent="doubled"
+    )
     case.check(case.white(2, 2, points + 9), case.decaying(1, 2, points - 20), out_length=points - 10, extent="doubled")
 
 
@@ -232,7 +237,7 @@ def test_same_bits_in_every_order_of_execution(seed):
 
 
 def test_gradient_of_a_batch_is_as_accurate_as_the_forward_pass(seed):
-    """With a filter that does not decay: its convolution too has half of its energy where nobody looks, past the end."""
+    """With a filter that does not decay: its convolution too has half its energy past the end, where nobody looks."""
     case = Case(256, seed)
     u, k, dy = case.white(64, 1, 256), case.white(1, 1, 256), case.white(64, 1, 256)
     spectrum = case.engine.spectrum(k, length=256, out_length=256)
