@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import harness
 import numpy as np
@@ -26,7 +27,7 @@ def points_for(length: int) -> int:
 
 @dataclass
 class Convolution:
-    """One call: ``u`` (B or 1, H or 1, L), ``k`` (B or absent, filters, K), gates or None; float64 as the oracle sees it."""
+    """One call: ``u`` (B or 1, H or 1, L), ``k`` (filters, K) or (B, filters, K), gates like u and y, or None."""
 
     u: np.ndarray
     k: np.ndarray
@@ -43,6 +44,7 @@ class Convolution:
     groups: int = 1
     shift: int = 0  # bytes that every row tensor is moved off its alignment
     seed: int = 0
+    folder: Path = harness.CSRC  # where the kernels' source is
     counters: dict[str, Counters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,7 +115,9 @@ class Convolution:
         if x is None:
             return None, Strides()
         held = self.device.put(self.bits(x), shift=self.shift)
-        return held.ctypes.data, Strides(*[s // 2 if n > 1 else 0 for s, n in zip(held.strides, x.shape[:2])])
+        return held.ctypes.data, Strides(
+            *[s // 2 if n > 1 else 0 for s, n in zip(held.strides, x.shape[:2], strict=False)]
+        )
 
     def build(self, backward: bool) -> None:
         """One library with all that this convolution needs, and the constants of its launches."""
@@ -134,14 +138,12 @@ class Convolution:
         filter_form = f"FilterKernel<{self.factors}>"
         expressions = (f"Tables<{self.factors}>::bytes",)
         expressions += tuple(f"{x}::{fact}" for x in (filter_form, form) for fact in ("threads", "shared_bytes"))
-        self.library = harness.build("half.cuh", kernels, facts=expressions)
+        self.library = harness.build("half.cuh", kernels, facts=expressions, folder=self.folder)
         self.table_bytes, *launches = harness.facts(self.library, len(expressions))
         self.filter_launch, self.row_launch = launches[:2], launches[2:]
 
     def launch(self, name: str, which: int, arguments, grid: tuple[int, ...], threads: int, shared_bytes: int) -> None:
-        self.counters[name] = self.device.launch(
-            self.library, arguments, grid, threads, shared_bytes, self.seed, which
-        )
+        self.counters[name] = self.device.launch(self.library, arguments, grid, threads, shared_bytes, self.seed, which)
 
     def make_tables(self) -> np.ndarray:
         words = self.table_bytes // 4

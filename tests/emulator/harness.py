@@ -1,7 +1,7 @@
 """Builds kernels of csrc/ for the CPU and runs them on numpy arrays, with counters.
 
-A kernel is named as NVRTC would be asked for it (``forward<Half<...>, ...>``). Each specialisation becomes a small shared
-library, made by the machine's C++ compiler and kept in a temporary folder under a hash of all that went into it.
+A kernel is named as NVRTC would be asked for it (``half_forward_warp<Fp16, ...>``). Each specialisation becomes a small
+shared library, made by the machine's C++ compiler and kept in a temporary folder under a hash of all that went into it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _sources_digest(folder: Path) -> bytes:
 _LAUNCH = """\
 #include "{header}"
 template <class Given>
-static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads, size_t shared_bytes) {{
+static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads,
+                   size_t shared_bytes) {{
   const Given a = *static_cast<const Given*>(arguments);
   const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
   emulator::launch(size, threads, shared_bytes, [&a, kernel] {{ kernel(a); }});
@@ -135,8 +136,9 @@ def build(
     include: tuple[Path, ...] = (),
 ):
     """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
+    given = f"<{arguments}>" if arguments else ""  # else the compiler finds it
     cases = "\n".join(
-        f"    case {i}: launch({name}, arguments, grid, threads, shared_bytes); break;"
+        f"    case {i}: launch{given}({name}, arguments, grid, threads, shared_bytes); break;"
         for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
     )
     source = _LAUNCH.format(header=header, cases=cases, facts=", ".join(facts) or "0")
@@ -211,7 +213,7 @@ class Device:
         begins = (ctypes.c_void_p * n)(*[r[0] for r in self._regions])
         sizes = (ctypes.c_size_t * n)(*[r[1] for r in self._regions])
         writable = (ctypes.c_int * n)(*[r[2] for r in self._regions])
-        size = (ctypes.c_uint * 3)(*(tuple(grid) + (1, 1))[:3])
+        size = (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3])
         counters = Counters()
         failure = library.run(
             which, ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,

@@ -7,7 +7,8 @@ from test_half import TENSOR_INSTRUCTIONS
 
 
 @pytest.mark.parametrize(
-    ("arch", "points"), [("sm_80", 1024), ("sm_86", 512), ("sm_86", 256), ("sm_89", 4096), ("sm_80", 8192), ("sm_90a", 16384)]
+    ("arch", "points"),
+    [("sm_80", 1024), ("sm_86", 512), ("sm_86", 256), ("sm_89", 4096), ("sm_80", 8192), ("sm_90a", 16384)],
 )
 def test_half_precision_fits_its_registers(arch, points):
     pytest.importorskip("cuda.core", reason="cuda-core compiles the kernels")

@@ -1,5 +1,6 @@
 """The half-precision kernels against float64: every size and type, every switch, every kind of filter."""
 
+import harness
 import numpy as np
 import pytest
 from half import FACTORS, Convolution, points_for, snr
@@ -41,8 +42,8 @@ def test_every_size(points, dtype, normal, seed):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_two_groups_of_warps(dtype, normal, seed):
     c = Convolution(
-        normal(5, 1, 16384), decaying(normal, 1, 16384), normal(5, 1, 16384), normal(5, 1, 16384), dtype=dtype, groups=2,
-        seed=seed,
+        normal(5, 1, 16384), decaying(normal, 1, 16384), normal(5, 1, 16384), normal(5, 1, 16384), dtype=dtype,
+        groups=2, seed=seed,
     )  # fmt: skip
     check(c)
 
@@ -80,7 +81,12 @@ def test_rows_that_are_mostly_zeros(length, points, normal, seed):
 @pytest.mark.parametrize("shift", [2, 8])
 def test_rows_off_their_alignment(length, shift, normal, seed):
     c = Convolution(
-        normal(2, 2, length), decaying(normal, 2, length), normal(2, 2, length), normal(2, 2, length), shift=shift, seed=seed
+        normal(2, 2, length),
+        decaying(normal, 2, length),
+        normal(2, 2, length),
+        normal(2, 2, length),
+        shift=shift,
+        seed=seed,
     )
     check(c)
 
@@ -164,7 +170,11 @@ TENSOR_INSTRUCTIONS = {256: 16 * 2 - 8, 512: 48, 1024: 128, 4096: 640, 8192: 128
 def test_counts(points, normal, seed):
     rows = 8
     c = Convolution(
-        normal(rows, 1, points), decaying(normal, 1, points), normal(rows, 1, points), normal(rows, 1, points), seed=seed
+        normal(rows, 1, points),
+        decaying(normal, 1, points),
+        normal(rows, 1, points),
+        normal(rows, 1, points),
+        seed=seed,
     )
     check(c)
     n = c.counters["forward"]
@@ -179,3 +189,33 @@ def test_counts(points, normal, seed):
 
 def test_size_is_the_first_that_fits():
     assert [points_for(n) for n in (1, 256, 257, 1025, 16384)] == [256, 256, 512, 4096, 16384]
+
+
+@pytest.mark.parametrize(
+    ("header", "right", "wrong"),
+    [
+        # the barrier between columns and rows
+        ("half_forward.cuh", "    meet();\n    look_at(item + GROUPS);", "    look_at(item + GROUPS);"),
+        # the barrier between rows and columns
+        ("half_forward.cuh", "    meet();\n    // Columns again.", "    // Columns again."),
+        # the last copy's wait
+        ("half_forward.cuh", "  ptx::async_wait<0>();\n", ""),
+        # two blocks of 8 rows of a fragment, exchanged
+        ("half_exchange.cuh", "x.re[0][j] = r[0], x.re[1][j] = r[1]", "x.re[0][j] = r[1], x.re[1][j] = r[0]"),
+        # one sample past the end of each row
+        ("half_rows.cuh", "n + 2 * i < length", "n + 2 * i <= length"),
+    ],
+)
+def test_fault_planted_in_the_kernel_is_caught(header, right, wrong, tmp_path, normal, seed):
+    for path in harness.CSRC.glob("*.cuh"):
+        text = path.read_text()
+        if path.name == header:
+            assert right in text, "the kernel has changed: plant this fault elsewhere"
+            text = text.replace(right, wrong)
+        (tmp_path / path.name).write_text(text)
+    c = Convolution(normal(3, 1, 3900), decaying(normal, 1, 3900), seed=seed, folder=tmp_path)
+    try:
+        reached = snr(c.forward(), c.expected())
+    except harness.Fault:
+        return
+    assert reached < 20

@@ -47,21 +47,21 @@ def test_gates(length, dtype, gates, normal, seed):
     shape = (3, 2, length)
     gate = normal(*shape)
     c = Convolution(
-        normal(*shape), decaying(normal, 2, length), gate if gates == "pre" else None, gate if gates == "post" else None,
-        dtype=dtype, seed=seed,
+        normal(*shape), decaying(normal, 2, length), gate if gates == "pre" else None,
+        gate if gates == "post" else None, dtype=dtype, seed=seed,
     )  # fmt: skip
     check(c, normal(*shape))
 
 
-@pytest.mark.parametrize(("length", "out_length", "taps"), [(7, 7, 3), (600, 1000, 401), (1000, 600, 1300), (2600, 4096, 1497)])
+@pytest.mark.parametrize(
+    ("length", "out_length", "taps"), [(7, 7, 3), (600, 1000, 401), (1000, 600, 1300), (2600, 4096, 1497)]
+)
 def test_lengths_that_fit_nothing(length, out_length, taps, normal, seed):
     c = Convolution(normal(2, 2, length), decaying(normal, 2, taps), out_length=out_length, seed=seed)
     check(c, normal(2, 2, out_length))
 
 
-@pytest.mark.parametrize(
-    "shapes", [((3, 4), (1,)), ((3, 4), (2,)), ((3, 4), (3, 2)), ((1, 4), (3, 1)), ((3, 1), (4,))]
-)
+@pytest.mark.parametrize("shapes", [((3, 4), (1,)), ((3, 4), (2,)), ((3, 4), (3, 2)), ((1, 4), (3, 1)), ((3, 1), (4,))])
 @pytest.mark.parametrize("length", [250, 4090])
 def test_filter_sharing(length, shapes, normal, seed):
     rows, filters = shapes
