@@ -75,7 +75,7 @@ def _choices(device) -> list[dict]:
     for dtype in FLOATS:
         precision = default_precision(dtype)
         try:
-            engine = choose(None, torch.device(device), precision).__name__.rpartition("engines.")[2]
+            engine, _ = choose(None, torch.device(device), precision)
         except EngineUnavailableError as error:
             engine = f"none: {error}"
         choices.append({
@@ -212,5 +212,6 @@ def _lines(report: dict):
         )
     yield ""
     for check in report["checks"]:
-        said = check["failure"] or f"error {check['error_db']} dB"
-        yield f"{check['device']:<8} {check['dtype']:<9} {check['engine']:<7} {'right' if check['right'] else 'WRONG'}: {said}"
+        verdict = "right" if check["right"] else "WRONG"
+        said = f"{verdict}: {check['failure'] or str(check['error_db']) + ' dB'}"
+        yield f"{check['device']:<8} {check['dtype']:<9} {check['engine']:<7} {said}"

@@ -100,8 +100,6 @@ def _write(entry: Path, made: Cubin) -> None:
 def _complain(reason: str, folder: str) -> None:
     if folder not in _complained:
         _complained.add(folder)
-        warnings.warn(
-            f"compiled kernels cannot be kept{' in ' + folder if folder else ''} ({reason}): each run compiles them again",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        place = f" in {folder}" if folder else ""
+        message = f"compiled kernels cannot be kept{place} ({reason}): each run compiles them again"
+        warnings.warn(message, RuntimeWarning, stacklevel=4)

@@ -44,12 +44,16 @@ def compile_kernel(header: str, name: str, arch: str, folder: Path | None = None
     cuda_core = _cuda_core()
     # CUDA's headers are not on the path: NVRTC has built in what csrc/ uses, and so a cubin depends on csrc/ alone.
     options = cuda_core.ProgramOptions(arch=arch, include_path=[str(folder or source_folder())], **OPTIONS)
+    program = None
     try:
         program = cuda_core.Program(f'#include "{header}"\n', "c++", options)
         done = program.compile("cubin", name_expressions=(name,))
     except Exception as error:  # cuda-core has no one class for them
         log = str(error)
         raise CompilerError(f"{name} does not compile for {arch}: {_first_error(log)}", log) from error
+    finally:
+        if program is not None:
+            program.close()
     return Cubin(bytes(done.code), done.symbol_mapping[name].decode())
 
 

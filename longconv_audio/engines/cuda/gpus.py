@@ -29,7 +29,7 @@ class Gpu:
 
 LOWEST = (8, 0)  # bf16 tensor instructions and asynchronous copies begin with Ampere
 
-# (shared KB a block, threads, blocks a multiprocessor) by compute capability; a multiprocessor has 1 KB more than a block.
+# (shared KB a block, threads, blocks a multiprocessor) by compute capability; a multiprocessor has 1 KB more.
 _LIMITS = {
     (8, 0): (163, 2048, 32),
     (8, 6): (99, 1536, 16),

@@ -14,7 +14,7 @@ from .arguments import Arguments, FilterArguments, Strides, TableArguments
 from .errors import NoKernelError
 from .gpus import gpu_of
 from .launch import available, launcher
-from .specialisations import GRID_Y, Plan, Sizes, plan
+from .specialisations import GRID_Y, Plan, Sizes, plan, plan_backward
 from .tables import single_tables
 
 _NUMBERS = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
@@ -38,7 +38,8 @@ def why_not_call(call: Call, u, k) -> str | None:
         return None
     place = window(call.mode, u.shape[-1], k.shape[-1], call.offset, call.correlate)
     try:
-        plan(Sizes(_number(call, u), u.shape[-1], place.length), gpu_of(_index(u)))
+        number = "fp32" if call.precision == "single" else _NUMBERS[u.dtype]
+        plan(Sizes(number, u.shape[-1], place.length), gpu_of(k.device.index))
     except NoKernelError as error:
         return str(error)
     return None
@@ -53,6 +54,12 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     """
     with torch.cuda.device(u.device):
         return convolve(launcher(_index(u)), call, u, k, spectrum, d, pre_gate, post_gate)
+
+
+def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+    """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
+    with torch.cuda.device(u.device):
+        return gradients(launcher(_index(u)), call, needs, dy, u, k, d, pre_gate, post_gate)
 
 
 def filter_spectrum(k: torch.Tensor, length: int, circular: bool, precision: str) -> torch.Tensor:
@@ -76,12 +83,8 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
     y = u.new_empty(batch, channels, place.length)
     if not y.numel():
         return y
-    number, kind = _number(call, u), torch.float32 if call.precision == "single" else u.dtype
-    rows = [None if t is None else _dense(t.to(kind)) for t in (u, pre_gate, post_gate)]
-    out = y if y.dtype == kind else torch.empty_like(y, dtype=kind)
-
-    filters, skips = _filters(call, place, k, d, batch, channels)
-    per_item = filters.ndim == 3
+    job = _Job(on, call, place, u, k, d, pre_gate, post_gate, call.precision == "single")
+    out = y if y.dtype == job.kind else torch.empty_like(y, dtype=job.kind)
     prepared = 0
     if (
         spectrum is not None
@@ -89,38 +92,89 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
         and not (call.offset or call.correlate)
         and call.mode in ("causal", "circular")
     ):
-        prepared = spectrum.shape[-1] - (_SCALE_WORDS if number != "fp32" else 0)
-    sizes = Sizes(
-        number, length, place.length, batch, channels, per_item, pre_gate is not None, post_gate is not None,
-        all(_aligned(t) for t in (*rows, out)), prepared,
-    )  # fmt: skip
+        prepared = spectrum.shape[-1] - (0 if job.number == "fp32" else _SCALE_WORDS)
+    sizes = job.sizes(prepared, out)
     chosen = plan(sizes, on.gpu)
-    if prepared:
-        spectra, scales = _parts(spectrum, prepared, number)
-    else:
-        spectra, scales = _spectra(on, chosen, sizes, call, place, filters, skips)
-
-    arguments = Arguments(
-        y=out.data_ptr(), y_strides=_strides(out), spectrum=spectra.data_ptr(), spectrum_scale=_address(scales),
-        tables=_tables(on, chosen, number).data_ptr(), filter_strides=Strides(filters.shape[-2] if per_item else 0, 1),
-        channels_per_filter=channels // filters.shape[-2], channels=channels, length=length, out_length=place.length,
-        rows_per_block=chosen.rows_per_block,
-    )  # fmt: skip
-    for t, name, strides in zip(rows, ("u", "pre_gate", "post_gate"), ("u", "pre", "post"), strict=True):
-        if t is not None:
-            setattr(arguments, name, t.data_ptr())
-            setattr(arguments, f"{strides}_strides", _strides(t))
-    _launch_rows(on, chosen, arguments, batch, number)
+    spectra, scales = _parts(spectrum, prepared, job.number) if prepared else job.spectra(chosen, sizes)
+    arguments = job.arguments(chosen, spectra, scales)
+    _set_rows(arguments, "y", out)
+    _launch_rows(on, chosen, arguments, batch, job.number)
     return y if out is y else y.copy_(out)
+
+
+def gradients(on, call: Call, needs, dy, u, k, d, pre_gate, post_gate):
+    """`backward` on a launcher."""
+    batch, inputs, length = u.shape
+    owners = (u, k, d, pre_gate, post_gate)
+    if not (dy.numel() and u.numel()):
+        return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
+    need_u, need_k, need_d, need_pre, need_post = needs
+    per_item = k.ndim == 3 or (need_d and d.ndim == 2)
+    if per_item and batch > GRID_Y:
+        return _gradients_in_pieces(on, call, needs, dy, *owners)
+
+    place = window(call.mode, length, k.shape[-1], call.offset, call.correlate)
+    try:
+        job, sizes, chosen = _plan_gradients(on, call, place, needs, per_item, call.precision == "single", *owners, dy)
+    except NoKernelError:  # what half precision has no room for, single precision has
+        job, sizes, chosen = _plan_gradients(on, call, place, needs, per_item, True, *owners, dy)
+    spectra, scales = job.spectra(chosen, sizes)
+    arguments = job.arguments(chosen, spectra, scales)
+    dy = _dense(dy.to(job.kind))
+    _set_rows(arguments, "dy", dy)
+
+    chunks = -(-batch // chosen.rows_per_block)
+    du = u.new_empty(batch, job.channels, length, dtype=job.kind)
+    dpre = None if pre_gate is None else torch.empty_like(du)
+    dpost = None if post_gate is None else torch.empty_like(dy, memory_format=torch.contiguous_format)
+    for name, t in (("du", du), ("dpre_gate", dpre), ("dpost_gate", dpost)):
+        if t is not None:
+            _set_rows(arguments, name, t)
+    sums = scratch = None
+    if need_k or need_d or job.number != "fp32":  # the half-precision kernels always make them
+        sums = u.new_empty(job.channels, chunks, chosen.points, dtype=torch.complex64)
+        arguments.dspectrum = sums.data_ptr()
+    if chosen.scratch_bytes:
+        scratch = u.new_empty(job.channels * chunks * chosen.scratch_bytes, dtype=torch.uint8)
+        arguments.scratch = scratch.data_ptr()
+    arguments.batch = batch
+    on.launch(chosen.rows, arguments, (job.channels, chunks))
+
+    def of_taps(items: int, filters: int, taps: int, origin: int):
+        """The gradient of `taps` taps of each filter, the first of which is number `origin`."""
+        made = u.new_empty(items, filters, taps, dtype=torch.float32)
+        arguments = job.filter_arguments(
+            chosen, sizes, taps, offset=job.offset - origin, filters=filters, dspectrum=sums.data_ptr(),
+            dk=made.data_ptr(), channels_per_filter=job.channels // filters, chunks_per_filter=chunks // items,
+            chunks=chunks,
+        )  # fmt: skip
+        on.launch(chosen.gradient, arguments, (-(-filters // chosen.filters_per_block), items))
+        return made
+
+    def of_input(t, like):
+        """One input of many filters gathers its gradient from all of them."""
+        return (t.sum(1, keepdim=True) if inputs < job.channels else t).to(like.dtype)
+
+    dk = dd = None
+    if need_k:
+        dk = of_taps(batch if k.ndim == 3 else 1, k.shape[-2], k.shape[-1], 0).view(k.shape).to(k.dtype)
+    if need_d:  # the skip term is the tap at time zero
+        dd = of_taps(batch if d.ndim == 2 else 1, job.channels, 1, place.origin).view(d.shape).to(d.dtype)
+    return (
+        of_input(du, u) if need_u else None, dk, dd, of_input(dpre, pre_gate) if need_pre else None,
+        dpost.to(post_gate.dtype) if need_post else None,
+    )  # fmt: skip
 
 
 def prepare(on, k: torch.Tensor, length: int, circular: bool, precision: str) -> torch.Tensor:
     """`filter_spectrum` on a launcher."""
     call = Call("circular" if circular else "causal", 0, False, precision)
-    number = "fp32" if precision == "single" else "bf16" if k.dtype == torch.bfloat16 else "fp16"
-    sizes = Sizes(number, length, length)
+    # Spectra are the same for both 16-bit types.
+    u = k.new_empty(1, 1, 0, dtype=torch.float32 if precision == "single" else torch.float16).expand(1, k.shape[-2], 0)
+    job = _Job(on, call, Window(0, length, 0), u, k, None, None, None, precision == "single")
+    sizes = Sizes(job.number, length, length)
     chosen = plan(sizes, on.gpu)
-    spectra, scales = _spectra(on, chosen, sizes, call, Window(0, length, 0), k.to(torch.float32).contiguous(), None)
+    spectra, scales = job.spectra(chosen, sizes)
     spectra = spectra.view(*k.shape[:-1], chosen.points)
     if scales is None:
         return spectra
@@ -131,7 +185,74 @@ def prepare(on, k: torch.Tensor, length: int, circular: bool, precision: str) ->
 # ---- steps
 
 
-def _filters(call: Call, place: Window, k, d, batch: int, channels: int):
+class _Job:
+    """One call in the form that kernels take: rows in their type, filters and skip terms in float32.
+
+    Args:
+        single: whether the kernels shall be those of single precision.
+    """
+
+    def __init__(self, on, call: Call, place: Window, u, k, d, pre_gate, post_gate, single: bool):
+        self.on, self.call, self.place = on, call, place
+        self.kind = torch.float32 if single else u.dtype
+        self.number = "fp32" if single else _NUMBERS[u.dtype]
+        self.u, self.pre_gate, self.post_gate = (
+            None if t is None else _dense(t.to(self.kind)) for t in (u, pre_gate, post_gate)
+        )
+        self.batch, inputs, self.length = u.shape
+        self.channels = k.shape[-2] if inputs == 1 else inputs
+        self.filters, self.skips = _filters(place, k, d, self.batch, self.channels)
+        self.direction = -1 if call.correlate else 1
+        # Kernels count lags from the first output sample, modes from time zero.
+        self.offset = place.origin + self.direction * place.first
+
+    def sizes(self, least_points: int, *others, filter_per_item: bool = False) -> Sizes:
+        """The call's, where `others` are rows that take part beside the input and the gates."""
+        rows = (self.u, self.pre_gate, self.post_gate, *others)
+        return Sizes(
+            self.number, self.length, self.place.length, self.batch, self.channels,
+            filter_per_item or self.filters.ndim == 3, self.pre_gate is not None, self.post_gate is not None,
+            all(_aligned(t) for t in rows), least_points,
+        )  # fmt: skip
+
+    def arguments(self, chosen: Plan, spectra, scales) -> Arguments:
+        """Of the fused convolution, but for its results."""
+        count = self.filters.shape[-2]
+        arguments = Arguments(
+            spectrum=spectra.data_ptr(), spectrum_scale=_address(scales),
+            tables=_tables(self.on, chosen, self.number).data_ptr(),
+            filter_strides=Strides(count if self.filters.ndim == 3 else 0, 1),
+            channels_per_filter=self.channels // count, channels=self.channels, length=self.length,
+            out_length=self.place.length, rows_per_block=chosen.rows_per_block,
+        )  # fmt: skip
+        for name in ("u", "pre_gate", "post_gate"):
+            if getattr(self, name) is not None:
+                _set_rows(arguments, name, getattr(self, name))
+        return arguments
+
+    def filter_arguments(self, chosen: Plan, sizes: Sizes, taps: int, **fields) -> FilterArguments:
+        tables = _tables(self.on, chosen, self.number).data_ptr() if self.number == "fp32" else None
+        return FilterArguments(
+            tables=tables, tap_strides=Strides(0, taps), taps=taps, length=sizes.length, out_length=sizes.out_length,
+            direction=self.direction, circular=self.call.mode == "circular", **fields,
+        )  # fmt: skip
+
+    def spectra(self, chosen: Plan, sizes: Sizes):
+        """The filters' spectra in the kernel's order, and their scales in half precision."""
+        half, taps = self.number != "fp32", self.filters.shape[-1]
+        # Filters of all items are a row of filters like any other, so that their number may pass a grid's y axis.
+        count = self.filters.numel() // taps
+        spectra = self.filters.new_empty(count * chosen.points, dtype=torch.int32 if half else torch.complex64)
+        scales = self.filters.new_empty(count) if half else None
+        arguments = self.filter_arguments(
+            chosen, sizes, taps, k=self.filters.data_ptr(), d=_address(self.skips), spectrum=spectra.data_ptr(),
+            scale=_address(scales), filters=count, offset=self.offset, channels_per_filter=1,
+        )  # fmt: skip
+        self.on.launch(chosen.spectrum, arguments, (-(-count // chosen.filters_per_block), 1))
+        return spectra, scales
+
+
+def _filters(place: Window, k, d, batch: int, channels: int):
     """The filters and, one for each, their taps at lag 0: in float32, dense.
 
     A skip term that differs between the channels of one filter makes it as many filters, and one that differs between
@@ -141,7 +262,7 @@ def _filters(call: Call, place: Window, k, d, batch: int, channels: int):
     if d is None:
         return k.contiguous(), None
     d = d.to(torch.float32)
-    if d.ndim == 2 and d.shape[0] > 0 and (d.stride(0) == 0 or batch == 1):
+    if d.ndim == 2 and (d.stride(0) == 0 or batch == 1):
         d = d[0]
     if d.ndim == 2 and k.ndim == 2:
         k = k.expand(batch, *k.shape)
@@ -161,22 +282,27 @@ def _filters(call: Call, place: Window, k, d, batch: int, channels: int):
     return k.contiguous(), d.contiguous()
 
 
-def _spectra(on, chosen: Plan, sizes: Sizes, call: Call, place: Window, filters, skips):
-    """The filters' spectra in the kernel's order, and their scales in half precision."""
-    count, taps = filters.numel() // filters.shape[-1], filters.shape[-1]
-    half = sizes.number != "fp32"
-    spectra = filters.new_empty(count * chosen.points, dtype=torch.int32 if half else torch.complex64)
-    scales = filters.new_empty(count) if half else None
-    direction = -1 if call.correlate else 1
-    # Filters of all items are a row of filters like any other, so that their number may pass a grid's y axis.
-    arguments = FilterArguments(
-        k=filters.data_ptr(), d=_address(skips), spectrum=spectra.data_ptr(), scale=_address(scales),
-        tables=None if half else _tables(on, chosen, sizes.number).data_ptr(), tap_strides=Strides(0, taps), filters=count, taps=taps,
-        length=sizes.length, out_length=sizes.out_length, offset=place.origin + direction * place.first,
-        direction=direction, circular=call.mode == "circular", channels_per_filter=1,
-    )  # fmt: skip
-    on.launch(chosen.spectrum, arguments, (-(-count // chosen.filters_per_block), 1))
-    return spectra, scales
+def _plan_gradients(on, call, place, needs, per_item, single, u, k, d, pre_gate, post_gate, dy):
+    job = _Job(on, call, place, u, k, d, pre_gate, post_gate, single)
+    sizes = job.sizes(0, _dense(dy.to(job.kind)), filter_per_item=per_item)
+    return job, sizes, plan_backward(sizes, on.gpu, needs[1] or needs[2])
+
+
+def _gradients_in_pieces(on, call, needs, dy, u, k, d, pre_gate, post_gate):
+    """The gradients of a batch of which each item has a block of its own, more than a grid has."""
+    pieces = []
+    for first in range(0, u.shape[0], GRID_Y):
+        part = slice(first, first + GRID_Y)
+        cut_k = k[part] if k.ndim == 3 else k
+        cut_d = d[part] if d is not None and d.ndim == 2 else d
+        gates = (None if gate is None else gate[part] for gate in (pre_gate, post_gate))
+        pieces.append(gradients(on, call, needs, dy[part], u[part], cut_k, cut_d, *gates))
+    du, dk, dd, dpre, dpost = zip(*pieces, strict=True)
+
+    def joined(parts, shared: bool = False):
+        return None if parts[0] is None else sum(parts[1:], parts[0]) if shared else torch.cat(parts)
+
+    return joined(du), joined(dk, k.ndim == 2), joined(dd, d is not None and d.ndim == 1), joined(dpre), joined(dpost)
 
 
 def _tables(on, chosen: Plan, number: str) -> torch.Tensor:
@@ -200,7 +326,7 @@ def _launch_rows(on, chosen: Plan, arguments: Arguments, batch: int, number: str
     sample = 4 if number == "fp32" else 2
     for first in range(0, batch, step):
         arguments.batch = min(step, batch - first)
-        on.launch(chosen.forward, arguments, (arguments.channels, -(-arguments.batch // rows)))
+        on.launch(chosen.rows, arguments, (arguments.channels, -(-arguments.batch // rows)))
         for name, strides in (("u", "u"), ("pre_gate", "pre"), ("post_gate", "post"), ("y", "y")):
             address = getattr(arguments, name)
             if address is not None:
@@ -219,8 +345,11 @@ def _parts(spectrum, points: int, number: str):
     return spectrum[..., :points].contiguous(), spectrum[..., points].contiguous().view(torch.float32)
 
 
-def _number(call: Call, u) -> str:
-    return "fp32" if call.precision == "single" else _NUMBERS[u.dtype]
+def _set_rows(arguments: Arguments, name: str, t) -> None:
+    """A tensor of rows, by its address and its strides."""
+    strides = Strides(*(0 if n == 1 else s for n, s in zip(t.shape[:2], t.stride()[:2], strict=True)))
+    setattr(arguments, name, t.data_ptr())
+    setattr(arguments, f"{name.removesuffix('_gate')}_strides", strides)
 
 
 def _index(t) -> int:
@@ -230,10 +359,6 @@ def _index(t) -> int:
 def _dense(t):
     """The tensor with its samples next to each other."""
     return t if t.stride(-1) == 1 or t.shape[-1] == 1 else t.contiguous()
-
-
-def _strides(t) -> Strides:
-    return Strides(*(0 if n == 1 else s for n, s in zip(t.shape[:2], t.stride()[:2], strict=True)))
 
 
 def _aligned(t) -> bool:

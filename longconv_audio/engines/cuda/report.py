@@ -1,8 +1,8 @@
 """What the compiler made of a kernel: registers, memory and instructions, read from its cubin.
 
-A cubin is an ELF file. The sections .nv.info (of all kernels) and .nv.info.NAME (of one) are lists of attributes: a byte
-of format, a byte of what it is, two bytes that are the value or the length of one that follows. Their meanings are in
-no document of NVIDIA's, but `nvdisasm` prints them by name (EIATTR_...).
+A cubin is an ELF file. The sections .nv.info (of all kernels) and .nv.info.NAME (of one) are lists of attributes: a
+byte of format, a byte of what it is, two bytes that are the value or the length of one that follows. Their meanings
+are in no document of NVIDIA's, but `nvdisasm` prints them by name (EIATTR_...).
 """
 
 from __future__ import annotations
@@ -121,11 +121,13 @@ def read_cubin(cubin: Cubin) -> Compiled:
         own = dict(_attributes(sections[f".nv.info.{cubin.symbol}"].content))
         of_all = _of_symbol(sections, cubin.symbol)
         shared = sections.get(f".nv.shared.{cubin.symbol}")
+        # From sm_90 on the driver's own kilobyte is counted in, which `resident_blocks` adds for all.
+        driver_bytes = RESERVED if ".nv.shared.reserved.0" in sections else 0
         threads = struct.unpack("<3I", own[_MAX_THREADS]) if _MAX_THREADS in own else (1024, 1, 1)
         return Compiled(
             registers=of_all[_REGISTER_COUNT],
             local_bytes=of_all.get(_FRAME_SIZE, 0),
-            static_shared_bytes=shared.size if shared else 0,
+            static_shared_bytes=shared.size - driver_bytes if shared else 0,
             parameter_bytes=struct.unpack("<H", own[_PARAMETER_BYTES])[0],
             max_threads=threads[0] * threads[1] * threads[2],
         )

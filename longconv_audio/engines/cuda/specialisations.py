@@ -7,6 +7,7 @@ What is said here of threads and bytes is said in csrc/ too, where the compiler 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from .gpus import Gpu
 GRID_Y = 65535
 # Blocks that a launch should have for each that can be resident: enough that the last ones to finish cost little.
 WAVES = 4
+# Blocks of a backward pass, whose number decides the order of sums and therefore may not depend on the device.
+SUMS = 256
 # Shared memory that the driver takes of each block's.
 RESERVED = 1024
 
@@ -75,16 +78,18 @@ class Plan:
     """How a call is carried out.
 
     Args:
-        forward: the fused convolution.
+        rows: the fused convolution, forward or backward.
         spectrum: the kernel that makes the filters' spectra, `filters_per_block` a block.
         tables: the kernel that makes the tables, or None where the host does.
         tables_bytes: their size.
         factors: of the transform; `points` is their product.
         rows_per_block: batch items that a block walks.
         point_bytes: of a point of a spectrum.
+        gradient: backward, the kernel that makes the taps' gradients of the spectra's.
+        scratch_bytes: backward, of a block, in device memory.
     """
 
-    forward: Kernel
+    rows: Kernel
     spectrum: Kernel
     tables: Kernel | None
     tables_bytes: int
@@ -92,6 +97,8 @@ class Plan:
     rows_per_block: int
     filters_per_block: int
     point_bytes: int
+    gradient: Kernel | None = None
+    scratch_bytes: int = 0
     points: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,23 +116,42 @@ def plan(sizes: Sizes, gpu: Gpu) -> Plan:
     return _plan_single(sizes, gpu) if sizes.number == "fp32" else _plan_half(sizes, gpu)
 
 
+@functools.lru_cache(maxsize=4096)
+def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool = True) -> Plan:
+    """The same of its gradients. How the batch is cut, and so the order of sums, depends on the sizes alone.
+
+    Raises:
+        NoKernelError: as `plan`; in half precision for rows that single precision has kernels for.
+    """
+    make = _plan_backward_single if sizes.number == "fp32" else _plan_backward_half
+    return make(sizes, gpu, filter_gradient)
+
+
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     """Every specialisation that a call on the device may ask for, once."""
     gates = list(product((False, True), repeat=2))
     for factors in HALF_FACTORS:
-        half = {number: HalfShape(*factors, number) for number in ("fp16", "bf16")}
-        if half["fp16"].groups(gpu) is None:
+        shapes = [HalfShape(*factors, number) for number in ("fp16", "bf16")]
+        if shapes[0].groups(gpu) is None or shapes[0].spectrum().shared_bytes > gpu.shared_per_block:
             continue
-        yield half["fp16"].spectrum()
-        for number, shape in half.items():
+        backward = shapes[0].resident(gpu) is not None
+        yield shapes[0].spectrum()
+        if backward:
+            yield shapes[0].gradient()
+        for shape in shapes:
             yield shape.tables()
             for (pre, post), aligned in product(gates, (True, False)):
                 yield shape.forward(gpu, pre, post, aligned)
+                if backward:
+                    yield shape.backward(gpu, pre, post, aligned)
     for factors in SINGLE_FACTORS:
         shape = SingleShape(*factors)
         yield shape.spectrum(gpu)
+        yield shape.gradient(gpu)
         for extent, (pre, post) in product(EXTENTS, gates):
             yield shape.forward(gpu, extent, pre, post)
+            for filter_gradient in (True, False):
+                yield shape.backward(gpu, extent, pre, post, filter_gradient)
 
 
 # ---- half precision
@@ -180,11 +206,34 @@ class HalfShape:
 
     def forward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
         groups = self.groups(gpu) or 1
-        switches = "Switches<{}, {}, {}>".format(*(str(flag).lower() for flag in (pre_gate, post_gate, aligned)))
-        common = f"{_NUMBERS[self.number]}, {self.factors}, {switches}"
+        common = f"{_NUMBERS[self.number]}, {self.factors}, {_switches(pre_gate, post_gate, aligned)}"
         name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {groups}>"
         threads = 4 * 32 if self.n1 == 1 else 8 * 32 * groups
         return Kernel("half.cuh", name, threads, self.blocks(aligned), self.shared_bytes(groups))
+
+    def backward_bytes(self, resident: bool) -> int:
+        """Sums of the filter's gradient in fp32, and spectra of the filter and of x, where these are resident."""
+        if self.n1 == 1:
+            return self.tables_bytes + self.points * 4 + 4 * (self.points * 4 + self.points * 8)
+        spectra = 2 * self.points * 4 if resident else 0
+        return self.tables_bytes + spectra + self.points * 4 + 2 * (2 * 8 * 4) + self.points * 8
+
+    def resident(self, gpu: Gpu) -> bool | None:
+        """Whether the spectra stay in shared memory in the backward pass, or None where nothing fits."""
+        ways = (True,) if self.n1 == 1 else (True, False)
+        return next((way for way in ways if self.backward_bytes(way) <= gpu.shared_per_block), None)
+
+    def backward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
+        resident = bool(self.resident(gpu))
+        common = f"{_NUMBERS[self.number]}, {self.factors}, {_switches(pre_gate, post_gate, aligned)}"
+        shared = self.backward_bytes(resident)
+        if self.n1 == 1:
+            return Kernel("half.cuh", f"half_backward_warp<{common}>", 4 * 32, 1, shared)
+        name = f"half_backward_group<{common}, {str(resident).lower()}>"
+        return Kernel("half.cuh", name, 8 * 32, 2 if self.points <= 4096 else 1, shared)
+
+    def gradient(self) -> Kernel:
+        return dataclasses.replace(self.spectrum(), name=f"half_filter_gradient<{self.factors}>")
 
     def spectrum(self) -> Kernel:
         threads = min(max(self.points // 4, 64), 512)
@@ -197,22 +246,39 @@ class HalfShape:
 
 
 def _plan_half(sizes: Sizes, gpu: Gpu) -> Plan:
+    shape = _half_shape(sizes, gpu, lambda s: s.groups(gpu) is not None)
+    forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
+    at_once = 4 if shape.n1 == 1 else shape.groups(gpu)
+    rows = 1 if sizes.filter_per_item else _rows_per_block(sizes, gpu, forward.blocks, at_once)
+    return _of_half(shape, forward, rows)
+
+
+def _plan_backward_half(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
+    shape = _half_shape(sizes, gpu, lambda s: s.resident(gpu) is not None)
+    kernel = shape.backward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
+    made = _of_half(shape, kernel, _rows_per_sum(sizes, 4 if shape.n1 == 1 else 1))
+    return dataclasses.replace(
+        made, gradient=shape.gradient(), scratch_bytes=0 if shape.resident(gpu) else shape.points * 4
+    )
+
+
+def _half_shape(sizes: Sizes, gpu: Gpu, fits) -> HalfShape:
+    """The smallest transform that takes the rows."""
     shapes = [HalfShape(*factors, sizes.number) for factors in HALF_FACTORS]
     longest = max(sizes.length, sizes.out_length)
-    fitting = [s for s in shapes if s.groups(gpu) and s.spectrum().shared_bytes <= gpu.shared_per_block]
-    shape = next((s for s in fitting if s.points >= max(longest, sizes.least_points)), None)
-    if shape is None:
+    fitting = [s for s in shapes if fits(s) and s.spectrum().shared_bytes <= gpu.shared_per_block]
+    found = next((s for s in fitting if s.points >= max(longest, sizes.least_points)), None)
+    if found is None:
         raise NoKernelError(
             f"rows of {longest} samples do not fit one block of {gpu.arch} in half precision, "
             f"{fitting[-1].points} do: use engine=None or engine='torch'"
         )
-    forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
-    at_once = 4 if shape.n1 == 1 else shape.groups(gpu)
-    return Plan(
-        forward, shape.spectrum(), shape.tables(), shape.tables_bytes, (shape.n1, shape.p, shape.q),
-        1 if sizes.filter_per_item else _rows_per_block(sizes, gpu, forward.blocks, at_once),
-        filters_per_block=1, point_bytes=4,
-    )  # fmt: skip
+    return found
+
+
+def _of_half(shape: HalfShape, kernel: Kernel, rows: int) -> Plan:
+    factors = (shape.n1, shape.p, shape.q)
+    return Plan(kernel, shape.spectrum(), shape.tables(), shape.tables_bytes, factors, rows, 1, point_bytes=4)
 
 
 # ---- single precision
@@ -268,35 +334,91 @@ class SingleShape:
         return Kernel(header, name, self.threads, self.blocks, self.shared_bytes(cells), struct)
 
     def forward(self, gpu: Gpu, extent: str, pre_gate: bool, post_gate: bool) -> Kernel:
-        # Its accesses are of single samples: alignment decides nothing.
-        switches = "Switches<{}, {}, false>".format(*(str(flag).lower() for flag in (pre_gate, post_gate)))
-        return self._kernel(gpu, "single_forward.cuh", "convolve", f", single::Extent::{extent}, {switches}")
+        rest = f", single::Extent::{extent}, {_switches(pre_gate, post_gate)}"
+        return self._kernel(gpu, "single_forward.cuh", "convolve", rest)
+
+    def backward_bytes(self, cells: str, keep: str) -> int:
+        """The exchange, and of the spectrum of x and the sums of the filter's those that are kept beside it."""
+        kept = {"in_shared": 2, "sums_in_shared": 1, "in_device": 0}[keep]
+        return -(-self.shared_bytes(cells) // 16) * 16 + kept * self.threads * self.n3 * 8
+
+    def kept(self, gpu: Gpu) -> tuple[str, str]:
+        """Cells and what is kept in shared memory: as much of it as the device has room for."""
+        ways = product(("in_shared", "sums_in_shared", "in_device"), ("whole", "halved"))
+        return next((cells, keep) for keep, cells in ways if self.backward_bytes(cells, keep) <= gpu.shared_per_block)
+
+    def backward(self, gpu: Gpu, extent: str, pre_gate: bool, post_gate: bool, filter_gradient: bool) -> Kernel:
+        cells, keep = self.kept(gpu)
+        shared = self.backward_bytes(cells, keep)
+        room = (227 if cells == "whole" else 163) * 1024
+        blocks = min(max(room // (shared + RESERVED), 1), self.blocks)
+        name = (
+            f"single::convolve_backward<{self}, single::Cells::{cells}, single::Extent::{extent}, "
+            f"{_switches(pre_gate, post_gate)}, single::Keep::{keep}, {str(filter_gradient).lower()}>"
+        )
+        return Kernel("single_backward.cuh", name, self.threads, blocks, shared)
+
+    def gradient(self, gpu: Gpu) -> Kernel:
+        return self._kernel(gpu, "single_filter.cuh", "filter_gradient", struct="FilterArguments")
 
     def spectrum(self, gpu: Gpu) -> Kernel:
         return self._kernel(gpu, "single_filter.cuh", "filter_spectrum", struct="FilterArguments")
 
 
 def _plan_single(sizes: Sizes, gpu: Gpu) -> Plan:
-    length, out_length = sizes.length, sizes.out_length
+    shape = _single_shape(sizes, gpu)
+    forward = shape.forward(gpu, _extent(shape, sizes), sizes.pre_gate, sizes.post_gate)
+    rows = shape.rows if sizes.filter_per_item else _rows_per_block(sizes, gpu, forward.blocks, shape.rows)
+    return _of_single(shape, gpu, forward, rows)
+
+
+def _plan_backward_single(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
+    shape = _single_shape(sizes, gpu)
+    kernel = shape.backward(gpu, _extent(shape, sizes), sizes.pre_gate, sizes.post_gate, filter_gradient)
+    made = _of_single(shape, gpu, kernel, _rows_per_sum(sizes, shape.rows))
+    scratch = 0 if shape.kept(gpu)[1] == "in_shared" else shape.points * 8
+    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
+
+
+def _single_shape(sizes: Sizes, gpu: Gpu) -> SingleShape:
+    """The smallest transform that takes the rows: with as many lags as an output can see, for others would alias."""
     shapes = [SingleShape(*factors) for factors in SINGLE_FACTORS]
     fitting = [s for s in shapes if s.shared_bytes(s.cells(gpu)) <= gpu.shared_per_block]
-    # As many lags as an output can see: the others would alias.
-    shape = next((s for s in fitting if 2 * s.points >= max(length + out_length - 1, 2 * sizes.least_points)), None)
-    if shape is None:
+    lags = max(sizes.length + sizes.out_length - 1, 2 * sizes.least_points)
+    found = next((s for s in fitting if 2 * s.points >= lags), None)
+    if found is None:
         raise NoKernelError(
-            f"rows of {length} samples in and {out_length} out do not fit one block of {gpu.arch} in single precision, "
-            f"{fitting[-1].points} in and out do: use engine=None or engine='torch'"
+            f"rows of {sizes.length} samples in and {sizes.out_length} out do not fit one block of {gpu.arch} in "
+            f"single precision, {fitting[-1].points} in and out do: use engine=None or engine='torch'"
         )
-    longest = max(length, out_length)
-    extent = "doubled" if longest > shape.points else "padded"
-    if length == out_length == shape.points:
-        extent = "whole"
-    forward = shape.forward(gpu, extent, sizes.pre_gate, sizes.post_gate)
-    rows = shape.rows if sizes.filter_per_item else _rows_per_block(sizes, gpu, forward.blocks, shape.rows)
-    return Plan(
-        forward, shape.spectrum(gpu), None, 0, (shape.n1, shape.n2, shape.n3), rows,
-        filters_per_block=shape.rows, point_bytes=8,
-    )  # fmt: skip
+    return found
+
+
+def _extent(shape: SingleShape, sizes: Sizes) -> str:
+    if sizes.length == sizes.out_length == shape.points:
+        return "whole"
+    return "doubled" if max(sizes.length, sizes.out_length) > shape.points else "padded"
+
+
+def _of_single(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
+    factors = (shape.n1, shape.n2, shape.n3)
+    return Plan(kernel, shape.spectrum(gpu), None, 0, factors, rows, shape.rows, point_bytes=8)
+
+
+# ---- both
+
+
+def _switches(pre_gate: bool, post_gate: bool, aligned: bool = False) -> str:
+    return "Switches<{}, {}, {}>".format(*(str(flag).lower() for flag in (pre_gate, post_gate, aligned)))
+
+
+def _rows_per_sum(sizes: Sizes, at_once: int) -> int:
+    """The rows whose spectra a block sums up: so few that a device is busy where channels are few."""
+    if sizes.filter_per_item:
+        return 1
+    chunks = min(max(SUMS // max(sizes.channels, 1), 1), sizes.batch)
+    rows = -(-sizes.batch // chunks)
+    return -(-rows // at_once) * at_once
 
 
 def _rows_per_block(sizes: Sizes, gpu: Gpu, resident: int, at_once: int) -> int:

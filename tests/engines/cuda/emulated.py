@@ -6,8 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import torch
-
 from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.launch import check_grid
@@ -58,18 +56,18 @@ class EmulatedLauncher:
                 chunks = -(-a.batch // a.rows_per_block)
                 yield "dspectrum", a.dspectrum, a.channels * chunks * points * 8
                 if a.scratch:
-                    yield "scratch", a.scratch, a.channels * chunks * points * 8
+                    yield "scratch", a.scratch, a.channels * chunks * points * point
+        elif isinstance(a, FilterArguments) and a.dk:
+            items = a.chunks // a.chunks_per_filter
+            yield "dk", a.dk, items * a.filters * a.taps * 4
+            yield "sums", a.dspectrum, a.filters * a.channels_per_filter * a.chunks * points * 8
         elif isinstance(a, FilterArguments):
-            filters = a.filters if not a.dk else a.items
-            if a.k:
-                yield "k", a.k, ((a.filters - 1) * a.tap_strides.channel + a.taps) * 4
-                yield "y", a.spectrum, a.filters * points * point
-                if a.d:
-                    yield "d", a.d, a.filters * 4
-                if a.scale:
-                    yield "scale", a.scale, filters * 4
-            else:
-                yield from self.gradients
+            yield "k", a.k, ((a.filters - 1) * a.tap_strides.channel + a.taps) * 4
+            yield "y", a.spectrum, a.filters * points * point
+            if a.d:
+                yield "skips", a.d, a.filters * 4
+            if a.scale:
+                yield "scale", a.scale, a.filters * 4
         else:
             yield "y", a.tables, 1 << 20
             return
@@ -87,7 +85,3 @@ class EmulatedLauncher:
             if at:
                 last = (a.batch - 1) * steps.batch + (a.channels - 1) * steps.channel + length
                 yield name, at, last * sample
-
-
-def tensor_region(t: torch.Tensor) -> tuple[int, int]:
-    return t.data_ptr(), t.numel() * t.element_size()

@@ -1,5 +1,6 @@
 """What is planned: which kernel, how large, and whether C++ says the same of it."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from longconv_audio.engines.cuda.specialisations import (
     Sizes,
     all_kernels,
     plan,
+    plan_backward,
 )
 from longconv_audio.engines.cuda.tables import single_tables
 
@@ -41,6 +43,13 @@ def test_sizes_are_those_of_the_half_kernels():
             form = f"WarpForward<{f}, {switches}>" if s.n1 == 1 else f"GroupForward<{f}, {switches}, {groups}>"
             asked += [f"{form}::threads", f"{form}::shared_bytes", f"{form}::blocks_per_multiprocessor"]
             wanted += [kernel.threads, kernel.shared_bytes, kernel.blocks]
+        for gpu in (H200, KNOWN["sm_80"]):
+            if s.resident(gpu) is not None:
+                kernel, resident = s.backward(gpu, True, True, True), str(s.resident(gpu)).lower()
+                rest = f"{f}, Switches<true, true, true>"
+                form = f"WarpBackward<{rest}>" if s.n1 == 1 else f"GroupBackward<{rest}, {resident}>"
+                asked += [f"{form}::threads", f"{form}::shared_bytes"]
+                wanted += [kernel.threads, kernel.shared_bytes]
     library = harness.build("half.cuh", f"half_tables<Fp16, {shapes[0].factors}>", facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
 
@@ -55,7 +64,13 @@ def test_sizes_are_those_of_the_single_kernels():
         for cells in ("whole", "halved"):
             asked.append(f"single::exchange_bytes<{s}, single::Cells::{cells}>()")
             wanted.append(s.shared_bytes(cells))
-    kernel = SingleShape(*SINGLE_FACTORS[0]).spectrum(H200)
+        for gpu in (H200, KNOWN["sm_80"], A6000):
+            cells, keep = s.kept(gpu)
+            kernel = s.backward(gpu, "whole", True, True, True)
+            options = f"<{s}, single::Cells::{cells}, single::Keep::{keep}>()"
+            asked += [f"single::backward_bytes{options}", f"single::backward_blocks{options}"]
+            wanted += [kernel.shared_bytes, kernel.blocks]
+    kernel = SingleShape(*SINGLE_FACTORS[0]).backward(H200, "padded", False, False, True)
     library = harness.build(kernel.header, kernel.name, kernel.struct, facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
 
@@ -77,15 +92,19 @@ def test_every_planned_kernel_is_in_the_list(gpu, number):
     for length in (1, 100, 128, 200, 256, 1000, 1024, 3000, 4096, 8000, 8192):
         for out_length in (length, length + 90):
             for gates in ((False, True), (True, True)):
+                sizes = Sizes(number, length, out_length, 3, 5, False, *gates, length % 8 == 0)
                 try:
-                    p = plan(Sizes(number, length, out_length, 3, 5, False, *gates, length % 8 == 0), gpu)
+                    p = plan(sizes, gpu)
                 except NoKernelError:
                     assert gpu.shared_per_block < 100 * 1024 or out_length > 8192
                     continue
-                names = {p.forward.name, p.spectrum.name, *([p.tables.name] if p.tables else [])}
-                assert names <= listed
-                assert p.forward.shared_bytes <= gpu.shared_per_block
-                assert p.spectrum.shared_bytes <= gpu.shared_per_block
+                kernels = [p.rows, p.spectrum, p.tables]
+                with contextlib.suppress(NoKernelError):
+                    p = plan_backward(sizes, gpu)
+                    kernels += [p.rows, p.gradient, p.spectrum, p.tables]
+                for kernel in filter(None, kernels):
+                    assert kernel.name in listed
+                    assert kernel.shared_bytes <= gpu.shared_per_block
 
 
 @pytest.mark.parametrize(
@@ -97,7 +116,7 @@ def test_every_planned_kernel_is_in_the_list(gpu, number):
 def test_single_size_and_extent(length, out_length, points, extent):
     p = plan(Sizes("fp32", length, out_length), H200)
     assert p.points == points
-    assert f"Extent::{extent}" in p.forward.name
+    assert f"Extent::{extent}" in p.rows.name
 
 
 @pytest.mark.parametrize(("length", "points"), [(1, 256), (256, 256), (257, 512), (1025, 4096), (16384, 16384)])
@@ -110,7 +129,7 @@ def test_rows_that_fit_no_block(number):
     with pytest.raises(NoKernelError, match=r"16385 .*sm_90a.*16384 .*engine='torch'"):
         plan(Sizes(number, 16385, 16385), H200)
     smaller = plan(Sizes("fp32", 16384, 16384), A6000)
-    assert "halved" in smaller.forward.name
+    assert "halved" in smaller.rows.name
     with pytest.raises(NoKernelError, match="sm_86"):
         plan(Sizes("fp16", 16384, 16384), A6000)
 
@@ -139,3 +158,11 @@ def test_single_tables_are_roots_of_unity(factors):
     table = single_tables(*factors)
     assert table.dtype == np.complex64
     np.testing.assert_allclose(np.abs(table), 1, atol=1e-6)
+
+
+def test_sums_are_cut_by_sizes_alone():
+    for number, length in (("fp16", 1024), ("fp32", 1000), ("fp32", 8192)):
+        for batch, channels in ((64, 1), (64, 768), (3, 5)):
+            sizes = Sizes(number, length, length, batch, channels)
+            cuts = {plan_backward(sizes, gpu).rows_per_block for gpu in KNOWN.values()}
+            assert len(cuts) == 1
