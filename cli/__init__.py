@@ -21,6 +21,8 @@ from longconv_audio import __version__, errors
 
 from .apply import apply
 from .demo import demo
+from .doctor import doctor
+from .kernels import kernels
 from .messages import complain, put
 
 interrupts.release()
@@ -52,6 +54,8 @@ app = typer.Typer(
 )
 app.command(no_args_is_help=True)(apply)
 app.command()(demo)
+app.command()(kernels)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -82,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()  # after the help, too, which no one else does
     except errors.LongconvError as error:
         complain(str(error))
-        code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAULT)
     except _UsageError as error:
         if message := error.format_message():  # empty where the help was printed instead
             complain(f"{message} (see {error.ctx.command_path if error.ctx else 'longconv'} --help){_hint(error)}")

@@ -10,6 +10,8 @@ _HOME = {
     "oaconvolve": "functional",
     "fftfilt": "functional",
     "convolve_matrix": "functional",
+    "long_conv": "convolution",
+    "FilterSpectrum": "convolution",
     "Convolver": "streaming",
     "AudioReader": "audio_io",
     "AudioWriter": "audio_io",

@@ -1,0 +1,88 @@
+// What the host hands to a kernel, and what it fixes when it compiles one.
+//
+// Only sizes, strides and pointers arrive at run time; every choice that changes the code is a template parameter.
+// tests/emulator/harness.py and the CUDA engine mirror these structs field by field.
+#pragma once
+#include "ptx.cuh"
+
+using Index = long long;  // offsets into device memory: 4M samples times 1,024 rows do not fit 32 bits
+
+// Element strides of a tensor (batch, channel, time) whose time axis is dense. A stride of 0 broadcasts.
+struct Strides {
+  Index batch, channel;
+};
+
+// One call of a fused convolution, forward or backward, in any precision.
+//
+//   x = u pre_gate,  y = post_gate (x * k),     y[n] = sum_m x[m] k[n - m + offset]
+//
+// Which lag a tap stands at (offset, circular, correlation) and the skip term d (a tap at lag 0) are all matters of the
+// filter's spectrum: see FilterArguments. The kernel of a convolution knows none of them.
+//
+// A block walks `rows_per_block` batch items of one channel: block_x is the channel, block_y the chunk of the batch.
+// Where every batch item has a filter of its own, rows_per_block is 1.
+struct Arguments {
+  const void* u;
+  const void* pre_gate;   // like u, or unused
+  const void* post_gate;  // like y, or unused
+  void* y;                // not written by a backward kernel
+  const void* spectrum;   // filters in the kernel's own order, `spectrum_strides` in points apart
+  const float* spectrum_scale;  // what the inverse transform multiplies by, one a filter, as many strides apart as filters
+  const void* tables;     // DFT matrices and twiddles, made by the host
+
+  // backward only
+  const void* dy;         // like y
+  void* du;               // like u, dense
+  void* dpre_gate;
+  void* dpost_gate;       // like y, dense
+  float2* dspectrum;      // (channel, chunk, points): sums over the chunk's rows, each written by its block alone
+  void* scratch;          // what does not fit shared memory, a piece of its own for each block
+
+  Strides u_strides, pre_strides, post_strides, y_strides, dy_strides, du_strides, dpre_strides, dpost_strides;
+  Strides filter_strides;  // in filters: batch is 0 unless each item has its own
+  int channels_per_filter;
+  int batch, channels;
+  int length;      // of u and pre_gate
+  int out_length;  // of y and post_gate
+  int rows_per_block;
+  unsigned zero;  // always 0, which the compiler cannot know: added to an address, it keeps a load inside its loop
+};
+
+// Filter taps to spectrum, and the spectrum's gradient back to taps.
+//
+// Tap j stands at lag direction (j - offset); in a circular filter lags are taken modulo `length`. Lags that no output
+// can see (|lag| >= the longer of the two lengths) are passed over, so that K may exceed what the FFT could hold.
+struct FilterArguments {
+  const float* k;       // (filters, taps), `tap_strides` apart: batch for the filter axis of items, channel for filters
+  const float* d;       // one a filter, added at lag 0, or null
+  void* spectrum;
+  float* scale;
+  const void* tables;   // as in Arguments, where the spectrum is made by the same stages
+
+  // gradient only
+  const float2* dspectrum;  // (channel, chunk, points)
+  float* dk;                // like k, dense
+  float* dd;                // one a filter, or null
+
+  Strides tap_strides;
+  int filters;              // of one batch item
+  int taps;
+  int length, out_length;
+  int offset;
+  int direction;            // 1 convolves, -1 correlates
+  int circular;             // 0 or 1
+  int channels_per_filter;  // whose sums make one filter's gradient,
+  int chunks_per_filter;    // and how many chunks of each
+  int chunks;               // in all
+};
+
+// The switches that every convolution kernel has, whatever its precision.
+//
+// ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a
+// look at the end of the row inside it.
+template <bool PRE_GATE, bool POST_GATE, bool ALIGNED>
+struct Switches {
+  static constexpr bool pre_gate = PRE_GATE;
+  static constexpr bool post_gate = POST_GATE;
+  static constexpr bool aligned = ALIGNED;
+};

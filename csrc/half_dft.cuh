@@ -1,0 +1,202 @@
+// The DFTs as matrix products of one warp, and the product with the filter's spectrum between them.
+//
+// Rows are contracted with the data as B operand, columns with the data as A operand: the accumulators of the first are
+// laid out as the second wants them. Only the way back, from columns to rows, transposes.
+#pragma once
+#include "half_arithmetic.cuh"
+#include "half_layout.cuh"
+#include "memory.cuh"
+
+DEVICE unsigned negative_operand(unsigned x) { return x ^ 0x80008000u; }
+DEVICE uint4 negative_operand(uint4 a) {
+  return make_uint4(negative_operand(a.x), negative_operand(a.y), negative_operand(a.z), negative_operand(a.w));
+}
+
+// Data as B operand: blocks of 8 rows, tiles of 8 columns.
+template <int BLOCKS, int TILES>
+struct RealRows {
+  unsigned re[BLOCKS][TILES];
+};
+template <int BLOCKS, int TILES>
+struct ComplexRows {
+  unsigned re[BLOCKS][TILES], im[BLOCKS][TILES];
+};
+
+// 16 rows of the symmetric N-point DFT matrix, as A operand.
+template <int N>
+struct RowMatrix {
+  uint4 re[N / 16], im[N / 16];
+  DEVICE RowMatrix load(unsigned table, int block, int lane) {
+    RowMatrix a;
+    UNROLL for (int step = 0; step < N / 16; step++) {
+      const unsigned at = table + ((block * (N / 16) + step) * 32 + lane) * 16;
+      a.re[step] = memory::load_shared<uint4>(at);
+      a.im[step] = memory::load_shared<uint4>(at + N * N * 2);
+    }
+    return a;
+  }
+};
+
+// Tile `tile` of the 16 rows that `a` stands for. Steps of 16 samples from `steps` on are zero and passed over.
+template <class Number, int N, int TILES>
+DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const RealRows<N / 8, TILES>& x, int tile, int steps = N / 16) {
+  Accumulators y;
+  UNROLL for (int s = 0; s < N / 16; s++) {
+    if (s > 0 && s >= steps) break;
+    ptx::mma(Number(), y.re, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Number(), y.im, a.im[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+  }
+  return y;
+}
+template <class Number, int N, int TILES>
+DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
+  Accumulators y;
+  UNROLL for (int s = 0; s < N / 16; s++) {
+    const unsigned r0 = x.re[2 * s][tile], r1 = x.re[2 * s + 1][tile], i0 = x.im[2 * s][tile], i1 = x.im[2 * s + 1][tile];
+    ptx::mma(Number(), y.re, a.re[s], r0, r1);
+    ptx::mma(Number(), y.im, a.re[s], i0, i1);
+    ptx::mma(Number(), y.re, a.im[s], negative_operand(i0), negative_operand(i1));
+    ptx::mma(Number(), y.im, a.im[s], r0, r1);
+  }
+  return y;
+}
+template <class Number, int N, int TILES>
+DEVICE Accumulators inverse_dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
+  Accumulators y;
+  UNROLL for (int s = 0; s < N / 16; s++) {
+    const unsigned r0 = x.re[2 * s][tile], r1 = x.re[2 * s + 1][tile], i0 = x.im[2 * s][tile], i1 = x.im[2 * s + 1][tile];
+    ptx::mma(Number(), y.re, a.re[s], r0, r1);
+    ptx::mma(Number(), y.im, a.re[s], i0, i1);
+    ptx::mma(Number(), y.re, a.im[s], i0, i1);
+    ptx::mma(Number(), y.im, a.im[s], negative_operand(r0), negative_operand(r1));
+  }
+  return y;
+}
+// The real part alone, at half the price: the last stage of all.
+template <class Number, int N, int TILES>
+DEVICE void real_inverse_dft_of_rows(float (&y)[4], const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
+  UNROLL for (int i = 0; i < 4; i++) y[i] = 0;
+  UNROLL for (int s = 0; s < N / 16; s++) {
+    ptx::mma(Number(), y, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Number(), y, a.im[s], x.im[2 * s][tile], x.im[2 * s + 1][tile]);
+  }
+}
+
+// The 16-point DFT as B operand: [2 j], [2 j + 1] are output tile j.
+struct ColumnMatrix {
+  unsigned re[4], im[4];
+  DEVICE ColumnMatrix load(unsigned table, int lane) {
+    const uint4 r = memory::load_shared<uint4>(table + lane * 16), i = memory::load_shared<uint4>(table + 512 + lane * 16);
+    return {{r.x, r.y, r.z, r.w}, {i.x, i.y, i.z, i.w}};
+  }
+};
+DEVICE uint4 as_row_operand(const unsigned (&low)[2], const unsigned (&high)[2]) {
+  return make_uint4(low[0], low[1], high[0], high[1]);
+}
+
+// 16 columns (tiles `low`, `high`) to output tile `tile`.
+template <class Number>
+DEVICE Accumulators dft_of_columns(const ColumnMatrix& b, const Tile& low, const Tile& high, int tile) {
+  Accumulators y;
+  const uint4 re = as_row_operand(low.re, high.re), im = as_row_operand(low.im, high.im);
+  const int j = 2 * tile;
+  ptx::mma(Number(), y.re, re, b.re[j], b.re[j + 1]);
+  ptx::mma(Number(), y.im, re, b.im[j], b.im[j + 1]);
+  ptx::mma(Number(), y.re, im, negative_operand(b.im[j]), negative_operand(b.im[j + 1]));
+  ptx::mma(Number(), y.im, im, b.re[j], b.re[j + 1]);
+  return y;
+}
+template <class Number>
+DEVICE Accumulators inverse_dft_of_columns(const ColumnMatrix& b, const Tile& low, const Tile& high, int tile) {
+  Accumulators y;
+  const uint4 re = as_row_operand(low.re, high.re), im = as_row_operand(low.im, high.im);
+  const int j = 2 * tile;
+  ptx::mma(Number(), y.re, re, b.re[j], b.re[j + 1]);
+  ptx::mma(Number(), y.im, re, negative_operand(b.im[j]), negative_operand(b.im[j + 1]));
+  ptx::mma(Number(), y.re, im, b.im[j], b.im[j + 1]);
+  ptx::mma(Number(), y.im, im, b.re[j], b.re[j + 1]);
+  return y;
+}
+
+// 16 rows of a spectrum: [channel][tile].
+template <class F>
+struct SpectrumRows {
+  Tile part[F::channels][2];
+};
+// 16 rows of all columns, as data of the inner transform.
+template <class F>
+struct ColumnTiles {
+  Tile tile[F::tiles];
+};
+
+template <class Number, class F>
+DEVICE SpectrumRows<F> dft_of_columns(const ColumnMatrix& b, const ColumnTiles<F>& x) {
+  SpectrumRows<F> y;
+  UNROLL for (int c = 0; c < F::channels; c++)
+    UNROLL for (int j = 0; j < 2; j++)
+      y.part[c][j] = rounded<Number>(dft_of_columns<Number>(b, x.tile[c], x.tile[c + F::channels], j));
+  return y;
+}
+// The inverse, and the twiddles after it.
+template <class Number, class F>
+DEVICE ColumnTiles<F> inverse_dft_of_columns(const ColumnMatrix& b, const SpectrumRows<F>& x, const uint4 (&twiddle)[F::tiles]) {
+  ColumnTiles<F> y;
+  UNROLL for (int j = 0; j < F::tiles; j++) {
+    const int c = j % F::channels;
+    y.tile[j] = multiply_by_twiddle<Number, true>(
+        inverse_dft_of_columns<Number>(b, x.part[c][0], x.part[c][1], j / F::channels), twiddle[j]);
+  }
+  return y;
+}
+
+// W_16^kq of this lane's columns: what the odd channel's square stands for in the product.
+struct FoldTwiddle {
+  unsigned re[2], im[2];
+  DEVICE FoldTwiddle load(unsigned table, int lane) {
+    const uint4 w = memory::load_shared<uint4>(table + (lane % 4) * 16);
+    return {{w.x, w.z}, {w.y, w.w}};
+  }
+};
+
+// The product with a filter's spectrum, or (ADJOINT) with its conjugate: the product of x = E + z O and k = a + z b,
+// where z^2 = w, is (a E + w b O) + z (b E + a O), and its adjoint (conj a E + conj b O, conj (w b) E + conj a O).
+template <class Number, bool ADJOINT, class F, class LoadEntry>
+DEVICE SpectrumRows<F> multiply_by_spectrum(const SpectrumRows<F>& x, const FoldTwiddle& fold, LoadEntry&& load_entry) {
+  SpectrumRows<F> y;
+  UNROLL for (int j = 0; j < 2; j++) {
+    const uint4 even = load_entry(j * F::channels);
+    if constexpr (F::channels == 1) {
+      UNROLL for (int half = 0; half < 2; half++) {
+        const auto k = half ? complex_from_table<Number>(even.z, even.w) : complex_from_table<Number>(even.x, even.y);
+        set_half<Number>(y.part[0][j], half, multiply(half_tile<Number>(x.part[0][j], half), ADJOINT ? conjugate(k) : k));
+      }
+    } else {
+      const uint4 odd = load_entry(j * F::channels + 1);
+      const auto w = complex_from_table<Number>(fold.re[j], fold.im[j]);
+      UNROLL for (int half = 0; half < 2; half++) {
+        auto a = half ? complex_from_table<Number>(even.z, even.w) : complex_from_table<Number>(even.x, even.y);
+        auto b = half ? complex_from_table<Number>(odd.z, odd.w) : complex_from_table<Number>(odd.x, odd.y);
+        const auto e = half_tile<Number>(x.part[0][j], half), o = half_tile<Number>(x.part[1][j], half);
+        if constexpr (ADJOINT) {
+          a = conjugate(a), b = conjugate(b);
+          set_half<Number>(y.part[0][j], half, multiply_add(b, o, multiply(a, e)));
+          set_half<Number>(y.part[1][j], half, multiply_add(b, multiply(conjugate(w), e), multiply(a, o)));
+        } else {
+          set_half<Number>(y.part[0][j], half, multiply_add(b, multiply(w, o), multiply(a, e)));
+          set_half<Number>(y.part[1][j], half, multiply_add(a, o, multiply(b, e)));
+        }
+      }
+    }
+  }
+  return y;
+}
+
+// From columns back to rows: 16 rows of A-like tiles become two blocks of 8 rows as B operand.
+template <class F, int BLOCKS>
+DEVICE void transpose_into(ComplexRows<BLOCKS, F::tiles>& to, int row_block, const ColumnTiles<F>& x) {
+  UNROLL for (int j = 0; j < F::tiles; j++)
+    UNROLL for (int half = 0; half < 2; half++) {
+      to.re[2 * row_block + half][j] = ptx::transpose_matrix(x.tile[j].re[half]);
+      to.im[2 * row_block + half][j] = ptx::transpose_matrix(x.tile[j].im[half]);
+    }
+}

@@ -1,0 +1,160 @@
+"""The arguments of `long_conv`, checked and brought to the one form that the operator takes."""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+
+from .engines.selection import ENGINES
+from .operators import output_shape
+from .windows import MODES
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# From the coarsest to the finest.
+PRECISIONS = ("half", "single", "double")
+_DEFAULT_PRECISION = {
+    torch.float16: "half",
+    torch.bfloat16: "half",
+    torch.float32: "single",
+    torch.float64: "double",
+}
+
+
+def check_tensors(**tensors) -> None:
+    """Raises TypeError for what is no tensor of real floats, and ValueError for tensors on different devices."""
+    first = None
+    for name, t in tensors.items():
+        if t is None:
+            continue
+        if not isinstance(t, torch.Tensor):
+            raise TypeError(f"{name} is a {type(t).__name__}; expected a torch tensor")
+        if t.dtype not in FLOATS:
+            raise TypeError(
+                f"{name} of shape {_shape(t)} has dtype {t.dtype}; expected float16, bfloat16, float32 or float64"
+            )
+        first = first or (name, t.device)
+        if t.device != first[1]:
+            raise ValueError(
+                f"{name} of shape {_shape(t)} is on {t.device} and {first[0]} on {first[1]}; expected one device"
+            )
+
+
+def check_options(mode, precision, engine) -> None:
+    """Raises ValueError for a mode, precision or engine that does not exist."""
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("precision", precision, (None, *PRECISIONS)),
+        ("engine", engine, (None, *ENGINES)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}")
+
+
+def check_offset(offset, k) -> int:
+    """The offset as an int. Raises TypeError where it is no integer, and ValueError where it is no tap's index."""
+    if not isinstance(offset, (int, torch.SymInt)) and hasattr(offset, "__index__"):
+        offset = operator.index(offset)  # NumPy's integers
+    if isinstance(offset, bool) or not isinstance(offset, (int, torch.SymInt)):
+        raise TypeError(f"offset is {offset!r}, a {type(offset).__name__}; expected an integer, the index of a tap")
+    if not 0 <= offset < k.shape[-1]:
+        raise ValueError(
+            f"offset is {offset} and k has shape {_shape(k)}; expected the index of a tap, 0 to {k.shape[-1] - 1}"
+        )
+    return offset
+
+
+def check_filter(k) -> None:
+    """Raises ValueError for a filter of the wrong rank or of no taps."""
+    if k.ndim not in (2, 3):
+        raise ValueError(f"k has shape {_shape(k)}; expected (filters, taps) or (batch, filters, taps)")
+    if k.shape[-1] == 0:
+        raise ValueError(f"k has shape {_shape(k)}; expected at least one tap")
+
+
+def default_precision(dtype: torch.dtype) -> str:
+    """The precision that a signal of the dtype is convolved in where none is asked for."""
+    return _DEFAULT_PRECISION[dtype]
+
+
+def autocast(*tensors):
+    """The tensors as autocast wants them, where it is on: single and half precision in its own dtype, None as None."""
+    device = tensors[0].device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+
+
+def broadcast(u, k, d, pre_gate, post_gate, mode: str):
+    """u, k, d and the gates in the operator's form: nothing is copied, shared axes get a stride of 0.
+
+    Raises:
+        TypeError: for gates of another dtype than u's.
+        ValueError: for wrong ranks, and for sizes that do not fit each other.
+    """
+    if u.ndim != 3:
+        raise ValueError(f"u has shape {_shape(u)}; expected (batch, channels, samples)")
+    check_filter(k)
+    for name, gate in (("pre_gate", pre_gate), ("post_gate", post_gate)):
+        if gate is not None and gate.dtype != u.dtype:
+            raise TypeError(
+                f"{name} of shape {_shape(gate)} has dtype {gate.dtype} and u {u.dtype}; expected one dtype"
+            )
+    if pre_gate is not None:
+        u, pre_gate = _both_ways(u, pre_gate)
+    if k.ndim == 3:
+        u, k, pre_gate = _batches(u, k, pre_gate)
+    channels, filters = u.shape[1], k.shape[-2]
+    if channels != 1 and (filters == 0 or channels % filters):
+        raise ValueError(
+            f"u has shape {_shape(u)} and k {_shape(k)}; expected a number of filters that divides u's {channels} "
+            f"channels, or one channel"
+        )
+    shape = output_shape(u, k, mode)
+    if post_gate is not None:
+        post_gate = _expand("post_gate", post_gate, shape, "y's shape")
+    if d is not None:
+        if d.ndim > 2:
+            raise ValueError(f"d has shape {_shape(d)}; expected (channels,) or (batch, channels)")
+        d = _expand("d", d, shape[:2] if d.ndim == 2 else shape[1:2], "y's channels")
+    return u, k, d, pre_gate, post_gate
+
+
+def _batches(u, k, pre_gate):
+    """One filter for all batch items, or one input for the filters of all."""
+    if k.shape[0] == u.shape[0]:
+        return u, k, pre_gate
+    if k.shape[0] == 1:
+        return u, k.squeeze(0), pre_gate
+    if u.shape[0] != 1:
+        raise ValueError(f"u has shape {_shape(u)} and k {_shape(k)}; expected as many batch items in both, or one")
+    batch = (k.shape[0], *u.shape[1:])
+    return u.expand(batch), k, None if pre_gate is None else pre_gate.expand(batch)
+
+
+def _both_ways(u, pre_gate):
+    """u and its gate in their common shape, in which u keeps its length."""
+    if pre_gate.shape == u.shape:
+        return u, pre_gate
+    shape = tuple(pre_gate.shape)
+    if len(shape) <= 3:
+        shape = (1,) * (3 - len(shape)) + shape
+        common = [n if m == 1 else m for n, m in zip(u.shape, shape, strict=True)]
+        fits = all(m in (1, n) or n == 1 for n, m in zip(u.shape, shape, strict=True))
+        if fits and common[2] == u.shape[2]:
+            return u.expand(common), pre_gate.expand(common)
+    raise ValueError(f"pre_gate has shape {_shape(pre_gate)} and u {_shape(u)}; expected shapes that broadcast")
+
+
+def _expand(name: str, t, shape, what: str):
+    if t.shape == shape:
+        return t
+    if t.ndim > len(shape) or any(n not in (1, m) for n, m in zip(t.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name} has shape {_shape(t)}; expected a shape that broadcasts to {what}, {_shape(shape)}")
+    return t.expand(shape)
+
+
+def _shape(t) -> str:
+    sizes = t.shape if isinstance(t, torch.Tensor) else t
+    return f"({', '.join(str(n) for n in sizes)}{',' if len(sizes) == 1 else ''})"

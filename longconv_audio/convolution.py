@@ -1,0 +1,170 @@
+"""The long convolution of a batch of signals, with gates and a skip term, for training and for inference.
+
+    y = post_gate * (conv(u * pre_gate, k) + d * (u * pre_gate))
+
+In contrast to `longconv_audio.functional` this is one registered operator: torch.compile, autograd, vmap and autocast
+know it, nothing that it shares is copied, and its backward pass computes spectra anew instead of keeping them.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .arguments import (
+    PRECISIONS,
+    autocast,
+    broadcast,
+    check_filter,
+    check_offset,
+    check_options,
+    check_tensors,
+    default_precision,
+)
+from .engines.selection import choose
+from .operators import long_conv_op
+
+
+def long_conv(
+    u: torch.Tensor,
+    k: torch.Tensor | FilterSpectrum,
+    *,
+    d: torch.Tensor | None = None,
+    pre_gate: torch.Tensor | None = None,
+    post_gate: torch.Tensor | None = None,
+    mode: str = "causal",
+    offset: int = 0,
+    correlate: bool = False,
+    precision: str | None = None,
+    engine: str | None = None,
+) -> torch.Tensor:
+    """Convolves each channel of a batch with a long filter, between two gates and beside a skip term.
+
+    Args:
+        u: the signals, `(B, H, L)`, any strides; float16, bfloat16, float32 or float64. L may be 0.
+        k: the filters, `(F, K)` for all batch items or `(B, F, K)` for each its own, with F = H (a filter for each
+            channel), a divisor of H (channel h has filter `h // (H / F)`) or 1; where u is `(B, 1, L)`, any F: many
+            filters on one input, and H = F below. Any float dtype: with a half-precision u, keep k in float32. Or a
+            `FilterSpectrum`.
+        d: the weight of the skip term, `(H,)`, `(B, H)` or a scalar.
+        pre_gate: multiplies the input; a shape that broadcasts with u's, and u's dtype.
+        post_gate: multiplies the output; a shape that broadcasts to y's, and u's dtype.
+        mode: which samples are returned. "causal": times 0 to L - 1. "full": all L + K - 1, of which the first is
+            at time `-offset`. "same": the middle L of those, for a filter that stands centred. "circular": L samples,
+            time running in a circle of L; a longer filter wraps.
+        offset: the tap that stands at time zero, 0 to K - 1: 0 for a causal filter, (K - 1) // 2 for one with equally
+            many taps on both sides. With "same", where tap (K - 1) // 2 stands at time zero anyway, it advances the
+            filter further. In "full" it changes no sample, only what time zero is, where the skip term is added.
+        correlate: runs the filter backwards in time: `y(t) = sum of k[j] u(t + j - offset)`; "full" then begins at
+            time `offset - (K - 1)`.
+        precision: "half" (float16 or bfloat16 operands), "single" or "double"; sums are in float32 at least. By
+            default half for half inputs, single for float32, double for float64.
+        engine: "torch" (torch.fft, any device), "cuda" (the fused kernels), or None for the fastest at hand.
+
+    Returns:
+        y, `(B, H, samples)`, contiguous, with u's dtype. Where L is 0, no samples.
+
+    Raises:
+        TypeError: for what is no tensor of floats, gates of another dtype, an offset that is no integer.
+        ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode.
+        EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
+
+    Gradients flow to u, k, d and both gates, and through them once more. Saved for them are these arguments, no
+    spectrum. On a CPU and a GPU alike the result is the same, bit for bit, on every run. Under autocast u and the
+    gates are cast, k and d never.
+
+    >>> u, k = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[4.0, 5.0]])
+    >>> long_conv(u, k).round(decimals=4)
+    tensor([[[ 4., 13., 22.]]])
+    >>> long_conv(u, k, offset=1, d=torch.tensor([100.0])).round(decimals=4)
+    tensor([[[113., 222., 315.]]])
+    """
+    prepared = k if isinstance(k, FilterSpectrum) else None
+    if prepared is not None:
+        k = prepared.k
+    check_tensors(u=u, k=k, d=d, pre_gate=pre_gate, post_gate=post_gate)
+    check_options(mode, precision, engine)
+    u, pre_gate, post_gate = autocast(u, pre_gate, post_gate)
+    u, k, d, pre_gate, post_gate = broadcast(u, k, d, pre_gate, post_gate, mode)
+    offset = check_offset(offset, k)
+    spectrum = None
+    if prepared is None:
+        precision = precision or default_precision(u.dtype)
+    else:
+        precision, spectrum = prepared.serve(u, mode, precision, engine)
+        spectrum = spectrum.squeeze(0) if spectrum.ndim > k.ndim else spectrum
+        engine = prepared.engine
+    return long_conv_op(u, k, spectrum, d, pre_gate, post_gate, mode, offset, bool(correlate), precision, engine)
+
+
+class FilterSpectrum:
+    """The spectra of filters, computed once and used for many calls of `long_conv` in place of k.
+
+    Args:
+        k: the filters, `(F, K)` or `(B, F, K)`, as for `long_conv`. They get no gradient.
+        length: the samples of the longest signal. Shorter ones are served too, though not faster.
+        mode: "circular" serves circular convolutions, of exactly `length` samples. Any other mode stands for them
+            all, whatever the offset and the direction.
+        precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype. It must
+            not be coarser than what is wanted of a call.
+        engine: as for `long_conv`. The calls run on the engine that made the spectrum.
+
+    Raises:
+        ValueError: where k requires a gradient, and as `long_conv`.
+
+    >>> spectrum = FilterSpectrum(torch.tensor([[4.0, 5.0]]), length=3)
+    >>> long_conv(torch.tensor([[[1.0, 2.0, 3.0]]]), spectrum).round(decimals=4)
+    tensor([[[ 4., 13., 22.]]])
+    """
+
+    def __init__(
+        self,
+        k: torch.Tensor,
+        length: int,
+        *,
+        mode: str = "causal",
+        precision: str | None = None,
+        engine: str | None = None,
+    ):
+        check_tensors(k=k)
+        check_filter(k)
+        check_options(mode, precision, engine)
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ValueError(f"length is {length!r}; expected the number of samples of a signal, at least 1")
+        if k.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                f"k of shape {tuple(k.shape)} requires a gradient, which a prepared spectrum does not pass on: "
+                "pass k itself to long_conv, or k.detach() here"
+            )
+        self.k = k.detach()
+        self.length = length
+        self.circular = mode == "circular"
+        self.precision = precision or default_precision(k.dtype)
+        self.engine, module = choose(engine, k.device, self.precision)
+        with torch.no_grad():
+            self.spectrum = module.filter_spectrum(self.k, length, self.circular, self.precision)
+
+    def serve(self, u: torch.Tensor, mode: str, precision: str | None, engine: str | None):
+        """The precision and the spectrum for a call, which must be one that this was prepared for."""
+        if self.circular != (mode == "circular"):
+            prepared = "circular" if self.circular else "causal, full and same"
+            raise ValueError(f"mode is {mode!r} and the FilterSpectrum was prepared for {prepared}: prepare another")
+        length = u.shape[-1]
+        if length != 0 and (length > self.length or (self.circular and length != self.length)):
+            expected = f"{'' if self.circular else 'at most '}{self.length}"
+            raise ValueError(
+                f"u has shape {tuple(u.shape)} and the FilterSpectrum was prepared for {expected} samples: "
+                "prepare another"
+            )
+        wanted = precision or default_precision(u.dtype)
+        if PRECISIONS.index(wanted) > PRECISIONS.index(self.precision):
+            raise ValueError(
+                f"precision is {wanted!r} and the FilterSpectrum was prepared in {self.precision!r}: "
+                f"prepare it with precision={wanted!r}"
+            )
+        if engine is not None and engine != self.engine:
+            raise ValueError(f"engine is {engine!r} and the FilterSpectrum was prepared for {self.engine!r}")
+        return self.precision, self.spectrum
+
+    def __repr__(self) -> str:
+        kind = "circular, " if self.circular else "up to "
+        return f"FilterSpectrum(k {tuple(self.k.shape)}, {kind}{self.length} samples, {self.precision})"

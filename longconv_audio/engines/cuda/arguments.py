@@ -1,0 +1,51 @@
+"""The kernels' arguments: the structs of csrc/arguments.cuh, field by field."""
+
+from __future__ import annotations
+
+import ctypes
+
+_pointer = ctypes.c_void_p
+
+
+class Strides(ctypes.Structure):
+    """Elements from one batch item, and from one channel, to the next; 0 broadcasts."""
+
+    _fields_ = [("batch", ctypes.c_longlong), ("channel", ctypes.c_longlong)]
+
+
+class Arguments(ctypes.Structure):
+    """One call of a fused convolution, forward or backward."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in (
+            "u", "pre_gate", "post_gate", "y", "spectrum", "spectrum_scale", "tables",
+            "dy", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch",
+        )],
+        *[(name, Strides) for name in (
+            "u_strides", "pre_strides", "post_strides", "y_strides",
+            "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
+        )],
+        *[(name, ctypes.c_int) for name in (
+            "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
+        )],
+        ("zero", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+class FilterArguments(ctypes.Structure):
+    """From filter taps to spectra, or from the spectra's gradients to the taps'."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "tables", "dspectrum", "dk", "dd")],
+        ("tap_strides", Strides),
+        *[(name, ctypes.c_int) for name in (
+            "filters", "taps", "length", "out_length", "offset", "direction", "circular",
+            "channels_per_filter", "chunks_per_filter", "chunks",
+        )],
+    ]  # fmt: skip
+
+
+class TableArguments(ctypes.Structure):
+    """Of the kernel that makes tables: where to."""
+
+    _fields_ = [("tables", _pointer)]

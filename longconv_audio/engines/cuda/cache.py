@@ -1,0 +1,105 @@
+"""The cubins of earlier runs, in the user's cache folder.
+
+An entry's name is a hash of everything that went into it. It is written under another name, complete, and then renamed:
+whoever reads it, in this process or in another, finds the whole of it or nothing. A checksum tells a damaged one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from .compiler import OPTIONS, Cubin, compile_kernel, compiler_version, source_folder, sources_digest
+
+# To be raised when the layout of an entry changes.
+_MAGIC = b"longconv cubin 1"
+_HEAD = struct.Struct(f"<{len(_MAGIC)}s32sI")  # magic, SHA-256 of the rest, length of the symbol's name
+
+_complained: set[str] = set()
+
+
+def cubin(header: str, name: str, arch: str, folder: Path | None = None) -> Cubin:
+    """The kernel's machine code: from the cache, else compiled and put there.
+
+    Arguments and errors as of `compile_kernel`. A cache that cannot be used costs time and nothing else: it is warned
+    of once.
+    """
+    folder = folder or source_folder()
+    entry = _entry(header, name, arch, folder)
+    found = None if entry is None else _read(entry)
+    if found is None:
+        found = compile_kernel(header, name, arch, folder)
+        # Sources that were edited meanwhile may be in there, or may not.
+        if entry is not None and entry == _entry(header, name, arch, folder):
+            _write(entry, found)
+    return found
+
+
+def cache_folder() -> Path | None:
+    """Where cubins are kept; None where the user has no home."""
+    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    try:
+        if named and os.path.isabs(named):
+            base = Path(named)
+        else:
+            base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    except RuntimeError:
+        return None
+    return base / "longconv-audio" / "cubins"
+
+
+def _entry(header: str, name: str, arch: str, folder: Path) -> Path | None:
+    kept = cache_folder()
+    if kept is None:
+        _complain("there is no home folder", "")
+        return None
+    parts = (sources_digest(folder), header, name, arch, repr(sorted(OPTIONS.items())), compiler_version())
+    return kept / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:40]}.cubin"
+
+
+def _read(entry: Path) -> Cubin | None:
+    """What is in an entry; None where there is none, and where it is damaged."""
+    try:
+        content = entry.read_bytes()
+    except OSError:
+        return None
+    if len(content) < _HEAD.size:
+        return None
+    magic, checksum, length = _HEAD.unpack_from(content)
+    rest = content[_HEAD.size :]
+    if magic != _MAGIC or hashlib.sha256(rest).digest() != checksum:
+        return None
+    return Cubin(rest[length:], rest[:length].decode())
+
+
+def _write(entry: Path, made: Cubin) -> None:
+    rest = made.symbol.encode() + made.code
+    head = _HEAD.pack(_MAGIC, hashlib.sha256(rest).digest(), len(made.symbol.encode()))
+    unfinished = None
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        handle, unfinished = tempfile.mkstemp(dir=entry.parent, prefix="unfinished-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(head + rest)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, entry)
+    except OSError as error:
+        _complain(error.strerror or str(error), str(entry.parent))
+        if unfinished is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
+
+
+def _complain(reason: str, folder: str) -> None:
+    if folder not in _complained:
+        _complained.add(folder)
+        place = f" in {folder}" if folder else ""
+        message = f"compiled kernels cannot be kept{place} ({reason}): each run compiles them again"
+        warnings.warn(message, RuntimeWarning, stacklevel=4)

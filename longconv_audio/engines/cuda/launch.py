@@ -1,0 +1,144 @@
+"""Loaded kernels, and their launch on torch's device and current stream.
+
+cuda-core compiles; the driver's own functions (cuda.bindings, on which cuda-core stands) load and launch, for cuda-core
+takes no struct by value as an argument.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .cache import cubin
+from .errors import LaunchError
+from .gpus import LOWEST, Gpu, gpu_of
+from .specialisations import GRID_Y, Kernel
+
+
+class Launcher:
+    """One GPU: its kernels, loaded at their first launch, and its tables.
+
+    Args:
+        index: torch's number of the device.
+    """
+
+    def __init__(self, index: int):
+        self.index = index
+        self.gpu: Gpu = gpu_of(index)
+        self.device = f"cuda:{index}"
+        self._functions: dict[Kernel, Any] = {}
+        self._tables: dict[Any, Any] = {}
+
+    def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
+        """Starts a kernel on the current stream. Whoever calls has made the device current.
+
+        Raises:
+            CompilerError: where the kernel cannot be compiled.
+            LaunchError: where the driver refuses it.
+        """
+        import torch
+
+        check_grid(kernel, grid)
+        function = self._functions.get(kernel) or self._load(kernel)
+        parameters = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
+        stream = torch.cuda.current_stream(self.index).cuda_stream
+        driver = _driver()
+        status = driver.cuLaunchKernel(
+            function, *grid, 1, kernel.threads, 1, 1, kernel.shared_bytes, stream, ctypes.addressof(parameters), 0
+        )
+        _check(status, f"launch of {kernel.name} in {grid[0]} x {grid[1]} blocks")
+
+    def tables(self, key, make: Callable[[], Any]):
+        """What `make` gave when it was first asked for `key` here; then every stream may read it."""
+        found = self._tables.get(key)
+        if found is None:
+            import torch
+
+            found = self._tables[key] = make()
+            torch.cuda.current_stream(self.index).synchronize()
+        return found
+
+    def _load(self, kernel: Kernel):
+        made = cubin(kernel.header, kernel.name, self.gpu.arch)
+        driver = _driver()
+        what = f"loading {kernel.name} for {self.gpu.arch}"
+        library = _check(driver.cuLibraryLoadData(made.code, None, None, 0, None, None, 0), what)
+        loaded = _check(driver.cuLibraryGetKernel(library, made.symbol.encode()), what)
+        function = _check(driver.cuKernelGetFunction(loaded), what)
+        attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        _check(driver.cuFuncSetAttribute(function, attribute, kernel.shared_bytes), what)
+        self._functions[kernel] = function
+        return function
+
+
+def check_grid(kernel: Kernel, grid: tuple[int, int]) -> None:
+    """Raises LaunchError for a grid that no device takes."""
+    if not (0 < grid[0] < 2**31 and 0 < grid[1] <= GRID_Y):
+        raise LaunchError(f"{kernel.name} in {grid[0]} x {grid[1]} blocks; expected at most {2**31 - 1} x {GRID_Y}")
+
+
+@functools.cache
+def launcher(index: int) -> Launcher:
+    """The device's."""
+    return Launcher(index)
+
+
+def available(device) -> str | None:
+    """Why no kernel can run on a torch device, in words; None where they can."""
+    if device.type != "cuda":
+        return f"the fused kernels run on NVIDIA GPUs, and the device is {device}"
+    import torch
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return _why_not(index)
+
+
+@functools.cache
+def _why_not(index: int) -> str | None:
+    import torch
+
+    from .compiler import compiler_version, source_folder
+    from .errors import CompilerError
+
+    if torch.version.hip:
+        return "the fused kernels run on NVIDIA GPUs, and this is torch for ROCm"
+    major, minor = torch.cuda.get_device_capability(index)
+    if (major, minor) < LOWEST:
+        lowest = ".".join(map(str, LOWEST))
+        return (
+            f"{torch.cuda.get_device_name(index)} has compute capability {major}.{minor}; "
+            f"the fused kernels need {lowest} or higher"
+        )
+    try:
+        compiler_version()
+        source_folder()
+        _driver()
+    except (CompilerError, LaunchError) as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def _driver():
+    try:
+        from cuda.bindings import driver
+
+        driver.cuDriverGetVersion()
+    except Exception as error:  # of many classes, by what exactly is missing
+        raise LaunchError(f"the NVIDIA driver cannot be used ({' '.join(str(error).split())})") from error
+    return driver
+
+
+def _check(result, what: str):
+    """The driver's answer without its status; an error of ours where that is no success."""
+    status, *values = result
+    if status.value:
+        driver = _driver()
+        text = driver.cuGetErrorString(status)[1]
+        text = text.decode() if text else status.name
+        old = " (the driver is older than this kernel needs: update it, or use engine='torch')"
+        too_old = status.name in ("CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_UNSUPPORTED_PTX_VERSION")
+        raise LaunchError(f"{what}: {text}{old if too_old else ''}")
+    return values[0] if values else None

@@ -1,0 +1,80 @@
+"""Which engine carries out a long convolution.
+
+An engine is a module with these functions, all of plain tensors (see `torch_long_conv` for their arguments):
+
+    why_not(device, precision)          why it cannot run there, in words, or None
+    why_not_call(call, u, k)            why it cannot carry out this call, or None (may be left out: it can)
+    forward(call, u, k, spectrum, d, pre_gate, post_gate) -> y
+    backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate) -> five gradients, None where not needed
+    filter_spectrum(k, length, circular, precision) -> the spectrum, in the engine's own order
+
+Shapes and dtypes are checked before. Forward and backward pass choose for themselves, for nothing passes from one to
+the other but the call's arguments; a prepared spectrum binds both to the engine that made it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from typing import NamedTuple
+
+from ..errors import LongconvError
+
+# In the order in which they are asked where no engine is named.
+_MODULES = {"cuda": "cuda.long_conv", "torch": "torch_long_conv"}
+ENGINES = tuple(_MODULES)
+
+
+class EngineUnavailableError(LongconvError, RuntimeError):
+    """The engine that was asked for cannot run here."""
+
+
+class Call(NamedTuple):
+    """What a long convolution is to do, besides its tensors: see `long_conv`."""
+
+    mode: str
+    offset: int
+    correlate: bool
+    precision: str
+
+
+def choose(engine: str | None, device, precision: str, call: Call | None = None, u=None, k=None):
+    """The engine's name and module: of the one named, or of the first that can run on the device (and do the call).
+
+    Raises:
+        EngineUnavailableError: where the engine named cannot.
+    """
+    reason = None
+    for name in ENGINES if engine is None else (engine,):
+        module, reason = _ready(name, device, precision)
+        if module is not None and call is not None and hasattr(module, "why_not_call"):
+            reason = module.why_not_call(call, u, k)
+        if reason is None:
+            return name, module
+    raise EngineUnavailableError(f"engine={engine!r} cannot run on {device}: {reason}")
+
+
+@functools.cache
+def _ready(name: str, device, precision: str):
+    """The engine's module and None, or None and the reason why it cannot run there; a GPU's reason is said once."""
+    if name == "cuda" and device.type != "cuda":
+        return None, "the fused kernels need an NVIDIA GPU"
+    module, reason = _load(name)
+    if module is None:
+        return None, reason
+    reason = module.why_not(device, precision)
+    if reason is not None and name == "cuda" and precision != "double":
+        warnings.warn(f"long_conv runs through torch.fft on {device}: {reason}", stacklevel=2)
+    return (module, None) if reason is None else (None, reason)
+
+
+def _load(name: str):
+    """The engine's module, or None and the reason why there is none."""
+    path = f"{__package__}.{_MODULES[name]}"
+    try:
+        return importlib.import_module(path), None
+    except ModuleNotFoundError as error:
+        if path.startswith(error.name):
+            return None, "this version of longconv-audio does not have the fused kernels: pass engine=None or 'torch'"
+        return None, f"the module {error.name} is not installed"

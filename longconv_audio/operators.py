@@ -1,0 +1,224 @@
+"""The long convolution as operators that torch knows: `torch.ops.longconv_audio.long_conv` and its backward pass.
+
+Callers use `long_conv`, which checks its arguments and brings them to the form that is expected here: u `(B, H, L)` or
+`(B, 1, L)`; k `(F, K)` or `(B, F, K)`; d `(H,)` or `(B, H)`; the gates expanded to u's and y's shape.
+
+What is registered beside the implementations: fake ones (shapes alone, symbolic too), autograd, and vmap, which folds
+its axis into the batch. Saved for the backward pass are the arguments and nothing else. torch.func's transforms cannot
+see through an operator's registered autograd; for them the same formulas stand in an autograd.Function.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.fx.experimental.symbolic_shapes import guard_or_false
+
+from .engines.selection import Call, choose
+from .windows import window
+
+_INPUTS = "Tensor u, Tensor k, Tensor? spectrum, Tensor? d, Tensor? pre_gate, Tensor? post_gate"
+_OPTIONS = "str mode, SymInt offset, bool correlate, str precision, str? engine"
+
+_library = torch.library.Library("longconv_audio", "FRAGMENT")
+_library.define(f"long_conv({_INPUTS}, {_OPTIONS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+# A gradient that is not needed comes back as an empty tensor.
+_library.define(
+    f"long_conv_backward(bool[] needs, Tensor dy, {_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_forward_op = torch.ops.longconv_audio.long_conv.default
+_backward_op = torch.ops.longconv_audio.long_conv_backward.default
+
+
+def long_conv_op(*arguments) -> torch.Tensor:
+    """The operator, by way of what torch.func needs where one of its transforms is at work."""
+    return _Forward.apply(*arguments) if _transformed() else _forward_op(*arguments)
+
+
+def _backward_call(*arguments):
+    return _Backward.apply(*arguments) if _transformed() else _backward_op(*arguments)
+
+
+def _transformed() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def output_shape(u, k, mode: str) -> tuple:
+    """The shape of y: of no samples, where u has none."""
+    batch, inputs, length = u.shape
+    if mode == "full" and not guard_or_false(length == 0):
+        length = window(mode, length, k.shape[-1]).length
+    return batch, k.shape[-2] if guard_or_false(inputs == 1) else inputs, length
+
+
+def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
+    return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
+
+
+def _backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
+    gradients = module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+    return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
+
+
+def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    return u.new_empty(output_shape(u, k, mode))
+
+
+def _fake_backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
+    owners = (u, k, d, pre_gate, post_gate)
+    return tuple(t.new_empty(t.shape) if need else dy.new_empty(0) for need, t in zip(needs, owners, strict=True))
+
+
+# Indices of the differentiable ones among the operator's inputs (u, k, spectrum, d, pre_gate, post_gate).
+_DIFFERENTIABLE = (0, 1, 3, 4, 5)
+
+
+def _save(ctx, inputs, output):
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:6])
+    ctx.options = inputs[6:]
+
+
+def _differentiate(ctx, dy):
+    if dy is None:
+        return (None,) * 11
+    needs = [ctx.needs_input_grad[i] for i in _DIFFERENTIABLE]
+    gradients = _backward_call(needs, dy, *ctx.saved_tensors, *ctx.options)
+    du, dk, dd, dpre, dpost = (g if need else None for g, need in zip(gradients, needs, strict=True))
+    return du, dk, None, dd, dpre, dpost, None, None, None, None, None
+
+
+def _save_backward(ctx, inputs, output):
+    ctx.set_materialize_grads(False)
+    ctx.needs = inputs[0]
+    ctx.save_for_backward(*inputs[1:8])
+    ctx.options = inputs[8:]
+
+
+def _differentiate_backward(ctx, *cotangents):
+    """The derivative of the backward pass, made of the same two operators.
+
+    The backward pass is the gradient of <dy, y(u, k, d, gates)>, and y is linear in each of u, (k, d), pre_gate and
+    post_gate. Its product with cotangents (a_u, a_k, ...) is therefore the gradient of
+
+        <dy, y(a_u, k, d, ...) + y(u, a_k, a_d, ...) + y(u, k, d, a_pre, ...) + y(u, k, d, ..., a_post)>
+
+    with respect to dy, which sums forward passes, and to the others, which sums backward passes: in each term to all
+    but the one that the cotangent stands for.
+    """
+    dy, u, k, spectrum, d, pre_gate, post_gate = ctx.saved_tensors
+    a_u, a_k, a_d, a_pre, a_post = (a if need else None for a, need in zip(cotangents, ctx.needs, strict=True))
+    terms = []
+    if a_u is not None:
+        terms.append(((a_u, k, spectrum, d, pre_gate, post_gate), (0,)))
+    if a_k is not None or a_d is not None:
+        a_k = torch.zeros_like(k) if a_k is None else a_k
+        terms.append(((u, a_k, None, a_d, pre_gate, post_gate), (1, 3)))
+    if a_pre is not None:
+        terms.append(((u, k, spectrum, d, a_pre, post_gate), (4,)))
+    if a_post is not None:
+        terms.append(((u, k, spectrum, d, pre_gate, a_post), (5,)))
+
+    _, need_dy, *wanted = ctx.needs_input_grad[:8]
+    result = [None] * 7
+    for inputs, replaced in terms:
+        if need_dy:
+            result[0] = _plus(result[0], long_conv_op(*inputs, *ctx.options))
+        needs = [wanted[i] and i not in replaced for i in _DIFFERENTIABLE]
+        if any(needs):
+            gradients = _backward_call(needs, dy, *inputs, *ctx.options)
+            for i, need, gradient in zip(_DIFFERENTIABLE, needs, gradients, strict=True):
+                if need:
+                    result[i + 1] = _plus(result[i + 1], gradient)
+    return (None, *result, None, None, None, None, None)
+
+
+def _plus(total, term):
+    return term if total is None else total + term
+
+
+def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
+    tensors = _fold(info.batch_size, in_dims, (u, pre_gate, post_gate), (0, 4, 5))
+    batch = tensors[0].shape[0] // info.batch_size
+    weights = _fold_weights(info.batch_size, in_dims[1:4], k, spectrum, d, batch)
+    y = long_conv_op(tensors[0], *weights, *tensors[1:], *options)
+    return y.unflatten(0, (info.batch_size, batch)), 0
+
+
+def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
+    size = info.batch_size
+    dy, u, pre_gate, post_gate = _fold(size, in_dims, (dy, u, pre_gate, post_gate), (1, 2, 6, 7))
+    shared_k = k.ndim - (in_dims[3] is not None) == 2
+    shared_d = d is not None and d.ndim - (in_dims[5] is not None) == 1
+    batch = u.shape[0] // size
+    # A gradient for each place along the mapped axis: what is shared there is so no longer.
+    weights = _fold_weights(size, in_dims[3:6], k, spectrum, d, batch, apart=(needs[1], needs[2]))
+    gradients = _backward_call(needs, dy, u, *weights, pre_gate, post_gate, *options)
+    gradients = [g.unflatten(0, (size, batch)) if need else g for g, need in zip(gradients, needs, strict=True)]
+    if needs[1] and shared_k:
+        gradients[1] = gradients[1].sum(1)
+    if needs[2] and shared_d:
+        gradients[2] = gradients[2].sum(1)
+    return tuple(gradients), tuple(0 if need else None for need in needs)
+
+
+def _fold(size: int, in_dims, tensors, places):
+    """The tensors with the mapped axis folded into the batch."""
+    return [
+        None if t is None else _in_front(t, in_dims[place], size).flatten(0, 1)
+        for t, place in zip(tensors, places, strict=True)
+    ]
+
+
+def _fold_weights(size: int, in_dims, k, spectrum, d, batch: int, apart=(False, False)):
+    """k, its spectrum and d, shared as before where none of them is mapped (and not wanted apart), else folded."""
+    in_k, in_spectrum, in_d = in_dims
+    if in_k is not None or in_spectrum is not None or k.ndim == 3 or apart[0]:
+        k, spectrum = (_per_item(t, dim, 2, size, batch) for t, dim in ((k, in_k), (spectrum, in_spectrum)))
+    if d is not None and (in_d is not None or d.ndim == 2 or apart[1]):
+        d = _per_item(d, in_d, 1, size, batch)
+    return k, spectrum, d
+
+
+def _per_item(t, dim, shared_rank: int, size: int, batch: int):
+    """A weight for each batch item: (size * batch, ...)."""
+    if t is None:
+        return None
+    t = _in_front(t, dim, size)
+    if t.ndim == shared_rank + 1:
+        t = t.unsqueeze(1).expand(-1, batch, *(-1,) * shared_rank)
+    return t.flatten(0, 1)
+
+
+def _in_front(t, dim, size: int):
+    return t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
+
+
+class _Forward(torch.autograd.Function):
+    forward = staticmethod(lambda *arguments: _forward_op(*arguments))
+    setup_context = staticmethod(_save)
+    backward = staticmethod(_differentiate)
+    vmap = staticmethod(_vmap)
+
+
+class _Backward(torch.autograd.Function):
+    forward = staticmethod(lambda *arguments: _backward_op(*arguments))
+    setup_context = staticmethod(_save_backward)
+    backward = staticmethod(_differentiate_backward)
+    vmap = staticmethod(_vmap_backward)
+
+
+_library.impl("long_conv", _forward, "CompositeExplicitAutograd")
+_library.impl("long_conv_backward", _backward, "CompositeExplicitAutograd")
+torch.library.register_fake("longconv_audio::long_conv", _fake_forward, lib=_library)
+torch.library.register_fake("longconv_audio::long_conv_backward", _fake_backward, lib=_library)
+torch.library.register_autograd("longconv_audio::long_conv", _differentiate, setup_context=_save, lib=_library)
+torch.library.register_autograd(
+    "longconv_audio::long_conv_backward", _differentiate_backward, setup_context=_save_backward, lib=_library
+)
+torch.library.register_vmap("longconv_audio::long_conv", _vmap, lib=_library)
+torch.library.register_vmap("longconv_audio::long_conv_backward", _vmap_backward, lib=_library)

@@ -1,0 +1,240 @@
+"""Builds kernels of csrc/ for the CPU and runs them on numpy arrays, with counters.
+
+A kernel is named as NVRTC would be asked for it (``half_forward_warp<Fp16, ...>``). Each specialisation becomes a small
+shared library, made by the machine's C++ compiler and kept in a temporary folder under a hash of all that went into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+GUARD = 256  # bytes between arrays that belong to none, so that an access past an end cannot land in a neighbour
+
+_pointer = ctypes.c_void_p
+
+
+class Strides(ctypes.Structure):
+    _fields_ = [("batch", ctypes.c_longlong), ("channel", ctypes.c_longlong)]
+
+
+class Arguments(ctypes.Structure):
+    """``struct Arguments`` of csrc/arguments.cuh."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in (
+            "u", "pre_gate", "post_gate", "y", "spectrum", "spectrum_scale", "tables",
+            "dy", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch",
+        )],
+        *[(name, Strides) for name in (
+            "u_strides", "pre_strides", "post_strides", "y_strides",
+            "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
+        )],
+        *[(name, ctypes.c_int) for name in (
+            "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
+        )],
+        ("zero", ctypes.c_uint),
+    ]  # fmt: skip
+
+
+class FilterArguments(ctypes.Structure):
+    """``struct FilterArguments`` of csrc/arguments.cuh."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "tables", "dspectrum", "dk", "dd")],
+        ("tap_strides", Strides),
+        *[(name, ctypes.c_int) for name in (
+            "filters", "taps", "length", "out_length", "offset", "direction", "circular",
+            "channels_per_filter", "chunks_per_filter", "chunks",
+        )],
+    ]  # fmt: skip
+
+
+class Counters(ctypes.Structure):
+    """``struct Counters`` of emulator.h."""
+
+    _fields_ = [
+        (name, ctypes.c_longlong)
+        for name in (
+            "device_sectors_read", "device_sectors_written", "load_sectors", "load_sectors_ideal", "store_sectors",
+            "store_sectors_ideal", "wavefronts", "wavefronts_ideal", "tensor_instructions", "barriers", "longest_chain",
+        )
+    ]  # fmt: skip
+
+    def __repr__(self) -> str:
+        return "Counters(" + ", ".join(f"{name}={getattr(self, name)}" for name, _ in self._fields_) + ")"
+
+
+class Fault(RuntimeError):
+    """The emulator stopped the kernel: an access out of bounds, a deadlock, a copy nobody waited for."""
+
+
+def compiler() -> str | None:
+    """The machine's C++ compiler, or None."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
+
+
+@functools.cache
+def _sources_digest(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.cuh"), HERE / "emulator.h"]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
+
+
+_LAUNCH = """\
+#include "{header}"
+template <class Given>
+static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads,
+                   size_t shared_bytes) {{
+  const Given a = *static_cast<const Given*>(arguments);
+  const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
+  emulator::launch(size, threads, shared_bytes, [&a, kernel] {{ kernel(a); }});
+}}
+extern "C" const char* run(int which, const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
+                           void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
+                           emulator::Counters* counters) {{
+  static std::string failure;
+  std::vector<emulator::Region> given;
+  for (int i = 0; i < regions; i++) {{
+    const char* begin = static_cast<const char*>(begins[i]);
+    given.push_back({{begin, begin + bytes[i], writable[i] != 0, {{}}, {{}}}});
+  }}
+  emulator::begin(given.data(), regions, seed);
+  switch (which) {{
+{cases}
+  }}
+  *counters = emulator::machine.counters;
+  failure = emulator::machine.failure;
+  return failure.c_str();
+}}
+extern "C" void facts(long long* to) {{
+  const long long values[] = {{0, {facts}}};
+  for (size_t i = 1; i < sizeof values / sizeof *values; i++) to[i - 1] = values[i];
+}}
+"""
+
+
+@functools.cache
+def build(
+    header: str,
+    kernel: str | tuple[str, ...],
+    arguments: str = "",
+    facts: tuple[str, ...] = (),
+    folder: Path = CSRC,
+    include: tuple[Path, ...] = (),
+):
+    """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
+    given = f"<{arguments}>" if arguments else ""  # else the compiler finds it
+    cases = "\n".join(
+        f"    case {i}: launch{given}({name}, arguments, grid, threads, shared_bytes); break;"
+        for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
+    )
+    source = _LAUNCH.format(header=header, cases=cases, facts=", ".join(facts) or "0")
+    command = [compiler(), "-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{HERE}"]
+    command += [f"-I{path}" for path in (folder, *include)]
+    digest = hashlib.sha256(repr(command).encode() + source.encode())
+    for path in (folder, *include):
+        digest.update(_sources_digest(path))
+    cache = Path(tempfile.gettempdir()) / f"longconv-emulator-{os.getuid()}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    library = cache / f"{digest.hexdigest()[:24]}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as build_folder:
+            unit, built = Path(build_folder, "unit.cpp"), Path(build_folder, "unit.so")
+            unit.write_text(source)
+            done = subprocess.run([*command, str(unit), "-o", str(built)], capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{header} does not compile for the emulator:\n{done.stderr[:4000]}")
+            os.replace(built, library)
+    loaded = ctypes.CDLL(str(library))
+    loaded.run.restype = ctypes.c_char_p
+    return loaded
+
+
+def facts(library, count: int) -> list[int]:
+    """The constant expressions (threads, shared bytes) that the library was built to evaluate."""
+    values = (ctypes.c_longlong * count)()
+    library.facts(values)
+    return list(values)
+
+
+@dataclass
+class Device:
+    """Arrays as a GPU would hold them: each on 256 bytes, with nothing beside it. Outputs start as NaNs."""
+
+    def __post_init__(self) -> None:
+        self._regions: list[tuple[int, int, bool]] = []
+        self._keep: list[np.ndarray] = []
+
+    def _place(self, nbytes: int, writable: bool, shift: int) -> np.ndarray:
+        raw = np.full(nbytes + 2 * GUARD + 256, 0xFF, np.uint8)
+        start = -(raw.ctypes.data + GUARD) % 256 + GUARD + shift
+        self._keep.append(raw)
+        view = raw[start : start + nbytes]
+        self._regions.append((view.ctypes.data, nbytes, writable))
+        return view
+
+    def put(self, array: np.ndarray, *, shift: int = 0) -> np.ndarray:
+        """A copy that kernels may read; ``shift`` bytes past the alignment."""
+        array = np.ascontiguousarray(array)
+        view = self._place(array.nbytes, False, shift).view(array.dtype).reshape(array.shape)
+        view[...] = array
+        return view
+
+    def empty(self, shape: tuple[int, ...], dtype, *, shift: int = 0) -> np.ndarray:
+        """An array for a kernel to write, filled with NaNs."""
+        dtype = np.dtype(dtype)
+        return self._place(int(np.prod(shape)) * dtype.itemsize, True, shift).view(dtype).reshape(shape)
+
+    def launch(
+        self,
+        library,
+        arguments: ctypes.Structure,
+        grid: tuple[int, ...],
+        threads: int,
+        shared_bytes: int,
+        seed: int,
+        which: int = 0,
+    ) -> Counters:
+        """Runs the library's kernel; raises Fault with the emulator's message and the seed."""
+        n = len(self._regions)
+        begins = (ctypes.c_void_p * n)(*[r[0] for r in self._regions])
+        sizes = (ctypes.c_size_t * n)(*[r[1] for r in self._regions])
+        writable = (ctypes.c_int * n)(*[r[2] for r in self._regions])
+        size = (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3])
+        counters = Counters()
+        failure = library.run(
+            which, ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
+            ctypes.c_uint(seed), ctypes.byref(counters),
+        )  # fmt: skip
+        if failure:
+            raise Fault(f"{failure.decode()} [seed {seed}]")
+        return counters
+
+
+def address(array: np.ndarray | None) -> int | None:
+    """What goes into a pointer field."""
+    return None if array is None else array.ctypes.data
+
+
+def to_bfloat(x: np.ndarray) -> np.ndarray:
+    """float to bfloat16 bits (uint16), to nearest even: numpy has no such type."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def from_bfloat(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 bits to float."""
+    return (np.ascontiguousarray(bits).astype(np.uint32) << 16).view(np.float32)

@@ -1,0 +1,138 @@
+"""What stands before a launch: why there can be none, what the driver says, and grids. No GPU is needed."""
+
+import ctypes
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from longconv_audio.engines.cuda import launch, long_conv
+from longconv_audio.engines.cuda.arguments import TableArguments
+from longconv_audio.engines.cuda.cache import Cubin
+from longconv_audio.engines.cuda.errors import LaunchError
+from longconv_audio.engines.cuda.gpus import KNOWN
+from longconv_audio.engines.cuda.specialisations import GRID_Y, Kernel
+from longconv_audio.engines.selection import Call
+
+KERNEL = Kernel("half.cuh", "half_tables<Fp16, F>", 128, 1, 1000, "TableArguments")
+
+
+class Status:
+    """A status of the driver's."""
+
+    def __init__(self, value=0, name="CUDA_SUCCESS"):
+        self.value, self.name = value, name
+
+
+class Driver:
+    """What of `cuda.bindings.driver` is called, noting how; `fails` names the one that does not succeed."""
+
+    CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="shared bytes")
+
+    def __init__(self, fails="", status=None):
+        self.calls, self.fails, self.status = [], fails, status
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.calls.append((name, arguments))
+            if name == "cuGetErrorString":
+                return Status(), b"some words of the driver"
+            return (self.status if name == self.fails else Status()), f"what {name} gave"
+
+        return call
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    """A driver of ours and a launcher on it."""
+    monkeypatch.setattr(launch, "gpu_of", lambda index: KNOWN["sm_90a"])
+    monkeypatch.setattr(launch, "cubin", lambda header, name, arch: Cubin(b"code", "symbol"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=1234))
+
+    def put(**options):
+        made = Driver(**options)
+        monkeypatch.setattr(launch, "_driver", lambda: made)
+        return made
+
+    return put
+
+
+def test_loads_once_and_launches_on_the_current_stream(driver):
+    made, arguments = driver(), TableArguments(77)
+    on = launch.Launcher(0)
+    on.launch(KERNEL, arguments, (5, 3))
+    on.launch(KERNEL, arguments, (6, 2))
+    names = [name for name, _ in made.calls]
+    assert names == [
+        "cuLibraryLoadData", "cuLibraryGetKernel", "cuKernelGetFunction", "cuFuncSetAttribute", "cuLaunchKernel",
+        "cuLaunchKernel",
+    ]  # fmt: skip
+    assert made.calls[3][1] == ("what cuKernelGetFunction gave", "shared bytes", 1000)
+    function, *shape, shared, stream, _, extra = made.calls[4][1]
+    assert function == "what cuKernelGetFunction gave"
+    assert (shape, shared, stream, extra) == ([5, 3, 1, 128, 1, 1], 1000, 1234, 0)
+
+
+def test_the_argument_is_passed_by_the_address_of_its_address(driver):
+    seen = []
+    made, arguments = driver(), TableArguments(77)
+
+    def note(*given):
+        first = ctypes.cast(given[-2], ctypes.POINTER(ctypes.c_void_p))[0]
+        seen.append(TableArguments.from_address(first).tables)
+        return (Status(),)
+
+    made.cuLaunchKernel = note
+    launch.Launcher(0).launch(KERNEL, arguments, (1, 1))
+    assert seen == [77]
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [("cuLibraryLoadData", "loading"), ("cuFuncSetAttribute", "loading"), ("cuLaunchKernel", "launch")],
+)
+def test_failure_of_the_driver_is_one_of_ours(driver, call, what):
+    driver(fails=call, status=Status(2, "CUDA_ERROR_OUT_OF_MEMORY"))
+    with pytest.raises(LaunchError, match=f"{what}.*half_tables.*: some words of the driver"):
+        launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+
+
+def test_driver_too_old_is_said(driver):
+    driver(fails="cuLibraryLoadData", status=Status(209, "CUDA_ERROR_NO_BINARY_FOR_GPU"))
+    with pytest.raises(LaunchError, match="update it"):
+        launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+
+
+@pytest.mark.parametrize("grid", [(0, 1), (1, 0), (2**31, 1), (1, GRID_Y + 1)])
+def test_grid_that_no_device_takes(driver, grid):
+    driver()
+    with pytest.raises(LaunchError, match=f"{grid[0]} x {grid[1]} blocks"):
+        launch.Launcher(0).launch(KERNEL, TableArguments(), grid)
+
+
+def test_reasons(monkeypatch):
+    assert "cpu" in long_conv.why_not(torch.device("cpu"), "single")
+    assert "double" in long_conv.why_not(torch.device("cuda", 0), "double")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "An Old One")
+    launch._why_not.cache_clear()
+    assert "An Old One has compute capability 7.5" in long_conv.why_not(torch.device("cuda", 0), "half")
+    launch._why_not.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "call", "reason"),
+    [
+        ((2, 3, 1000), torch.float32, Call("causal", 0, False, "single"), None),
+        ((2, 3, 16384), torch.float16, Call("causal", 0, False, "half"), None),
+        ((2, 3, 16384), torch.float16, Call("full", 0, False, "half"), "16392 samples do not fit"),
+        ((2, 3, 16385), torch.float32, Call("causal", 0, False, "single"), "16385 samples"),
+        ((2, 3, 0), torch.float32, Call("full", 0, False, "single"), None),
+        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), "float16 or bfloat16"),
+        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), "float32 at most"),
+    ],
+)
+def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):
+    monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
+    said = long_conv.why_not_call(call, torch.empty(shape, dtype=dtype), torch.empty(3, 9))
+    assert said is None if reason is None else reason in said
