@@ -104,7 +104,8 @@ struct RowGradients {
 template <class F, class S>
 struct WarpBackward {
   static constexpr int warps = 4, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = F::points <= 512 ? 4 : S::aligned ? 3 : 2;
+  // As many as no specialisation spills at; 512 points, all unrolled, take more registers than 1K.
+  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? 4 : S::aligned && F::points > 512 ? 3 : 2;
   static constexpr unsigned constants = Tables<F>::bytes + Spectrum<F>::bytes;
   static constexpr unsigned warp_bytes = Spectrum<F>::bytes + Gradient<F>::bytes;
   static constexpr unsigned shared_bytes = constants + warps * warp_bytes;

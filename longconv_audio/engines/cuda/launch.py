@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class Launcher:
         self.device = f"cuda:{index}"
         self._functions: dict[Kernel, Any] = {}
         self._tables: dict[Any, Any] = {}
+        self._thread = threading.local()
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
         """Starts a kernel on the current stream. Whoever calls has made the device current.
@@ -41,6 +43,8 @@ class Launcher:
         import torch
 
         check_grid(kernel, grid)
+        if not hasattr(self._thread, "context"):
+            self._thread.context = self._make_context_current()
         function = self._functions.get(kernel) or self._load(kernel)
         parameters = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
         stream = torch.cuda.current_stream(self.index).cuda_stream
@@ -59,6 +63,14 @@ class Launcher:
             found = self._tables[key] = make()
             torch.cuda.current_stream(self.index).synchronize()
         return found
+
+    def _make_context_current(self):
+        """What the CUDA runtime does at its first call in a thread: torch may have made none in this one."""
+        driver, what = _driver(), f"using GPU {self.index}"
+        device = _check(driver.cuDeviceGet(self.index), what)
+        context = _check(driver.cuDevicePrimaryCtxRetain(device), what)
+        _check(driver.cuCtxSetCurrent(context), what)
+        return context
 
     def _load(self, kernel: Kernel):
         made = cubin(kernel.header, kernel.name, self.gpu.arch)

@@ -1,6 +1,7 @@
 """What stands before a launch: why there can be none, what the driver says, and grids. No GPU is needed."""
 
 import ctypes
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -64,13 +65,23 @@ def test_loads_once_and_launches_on_the_current_stream(driver):
     on.launch(KERNEL, arguments, (6, 2))
     names = [name for name, _ in made.calls]
     assert names == [
-        "cuLibraryLoadData", "cuLibraryGetKernel", "cuKernelGetFunction", "cuFuncSetAttribute", "cuLaunchKernel",
-        "cuLaunchKernel",
+        "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent", "cuLibraryLoadData", "cuLibraryGetKernel",
+        "cuKernelGetFunction", "cuFuncSetAttribute", "cuLaunchKernel", "cuLaunchKernel",
     ]  # fmt: skip
-    assert made.calls[3][1] == ("what cuKernelGetFunction gave", "shared bytes", 1000)
-    function, *shape, shared, stream, _, extra = made.calls[4][1]
+    given = dict(made.calls)
+    assert given["cuFuncSetAttribute"] == ("what cuKernelGetFunction gave", "shared bytes", 1000)
+    function, *shape, shared, stream, _, extra = made.calls[-2][1]
     assert function == "what cuKernelGetFunction gave"
     assert (shape, shared, stream, extra) == ([5, 3, 1, 128, 1, 1], 1000, 1234, 0)
+
+
+def test_each_thread_has_the_context(driver):
+    made, on = driver(), launch.Launcher(0)
+    on.launch(KERNEL, TableArguments(77), (1, 1))
+    thread = threading.Thread(target=on.launch, args=(KERNEL, TableArguments(77), (1, 1)))
+    thread.start()
+    thread.join()
+    assert [name for name, _ in made.calls].count("cuCtxSetCurrent") == 2
 
 
 def test_the_argument_is_passed_by_the_address_of_its_address(driver):
