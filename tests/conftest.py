@@ -1,7 +1,20 @@
 """What the tests share."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+_HERE = Path(__file__).parent
+# Tests that compile kernels and run them, or read what the compiler made of them.
+_EMULATED = (_HERE / "emulator", _HERE / "engines" / "cuda" / "test_long_conv.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Marks what takes minutes, so that it runs when asked for."""
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in _EMULATED):
+            item.add_marker(pytest.mark.emulator)
 
 
 @pytest.fixture

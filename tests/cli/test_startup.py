@@ -1,5 +1,6 @@
 """What starting costs, what is loaded, and the demonstration."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -29,14 +30,16 @@ print(*sorted(sys.modules))
 
 
 def test_help_is_quick(tmp_path):
-    """The best of several runs: other programs may be at work."""
-    times = []
-    while len(times) < 5 or (min(times) >= HELP_SECONDS and len(times) < 30):
-        began = time.perf_counter()
+    """The best of several runs: by the clock, or, where other programs keep every core busy, in processor time."""
+    wall, cpu = [], []
+    while len(wall) < 5 or (min(wall) >= HELP_SECONDS and len(wall) < 30):
+        began, spent = time.perf_counter(), sum(os.times()[2:4])
         done = subprocess.run([*LONGCONV, "--help"], cwd=tmp_path, capture_output=True, check=True, env=ENVIRONMENT)
-        times.append(time.perf_counter() - began)
+        wall.append(time.perf_counter() - began)
+        cpu.append(sum(os.times()[2:4]) - spent)
         assert b"apply" in done.stdout
-    assert min(times) < HELP_SECONDS, times
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert min(cpu if busy else wall) < HELP_SECONDS, (wall, cpu)
 
 
 def test_a_wav_on_the_cpu_loads_nothing_heavy(tmp_path, rng):
