@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from . import routing, shaping
 from .audio_io.impulse import read_ir
-from .audio_io.matrix import MOST_DELAY, read_matrix
+from .audio_io.matrix import read_matrix
+from .audio_io.matrix_formats import MOST_DELAY
 from .duration import Duration
 from .errors import MismatchError, OptionError
 from .levels import from_db, to_db
