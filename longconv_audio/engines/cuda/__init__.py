@@ -1,7 +1,8 @@
 """The fused convolution on NVIDIA GPUs: which kernel of csrc/ a call gets, its compilation, its cache, its launch.
 
 gpus              what a plan asks of a device, for devices that are here and for architectures that are not
-specialisations   from the sizes of a call to kernels, grids and shared memory: pure functions
+specialisations   from the sizes of a call to kernels, grids and shared memory: pure functions. The kernels of each
+                  precision stand in half_kernels and single_kernels, what both have in common in plans
 tables            what the kernels read beside signals and filters
 compiler, cache   from a specialisation to a cubin, and the cubins of earlier runs
 report            what the compiler made of a specialisation, read from the cubin

@@ -1,0 +1,117 @@
+"""What a plan is, for kernels of every precision: which kernels, and how rows are dealt to blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .gpus import Gpu
+
+# The y axis of a grid ends here, the x axis at 2^31 - 1.
+GRID_Y = 65535
+# Blocks that a launch should have for each that can be resident: enough that the last ones to finish cost little.
+WAVES = 4
+# Blocks of a backward pass, whose number decides the order of sums and therefore may not depend on the device.
+SUMS = 256
+# Shared memory that the driver takes of each block's.
+RESERVED = 1024
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One specialisation.
+
+    Args:
+        header: the file of csrc/ it is in.
+        name: its name with its template arguments, as a C++ expression.
+        threads: of a block.
+        blocks: that shall be resident on a multiprocessor, which the compiler spares registers for.
+        shared_bytes: dynamic shared memory of a block.
+        struct: the type of its one argument.
+    """
+
+    header: str
+    name: str
+    threads: int
+    blocks: int
+    shared_bytes: int
+    struct: str = "Arguments"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What of a call decides its kernels.
+
+    Args:
+        number: the type of the samples: "fp16", "bf16" or "fp32".
+        length, out_length: samples of a row, in and out.
+        batch, channels: rows.
+        filter_per_item: each batch item has filters of its own.
+        pre_gate, post_gate: whether there is one.
+        aligned: every row starts on 16 bytes and is a multiple of 16 bytes long.
+        least_points: of the transform, where a spectrum of so many is there already.
+    """
+
+    number: str
+    length: int
+    out_length: int
+    batch: int = 1
+    channels: int = 1
+    filter_per_item: bool = False
+    pre_gate: bool = False
+    post_gate: bool = False
+    aligned: bool = True
+    least_points: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a call is carried out.
+
+    Args:
+        rows: the fused convolution, forward or backward.
+        spectrum: the kernel that makes the filters' spectra, `filters_per_block` a block.
+        tables: the kernel that makes the tables, or None where the host does.
+        tables_bytes: their size.
+        factors: of the transform; `points` is their product.
+        rows_per_block: batch items that a block walks.
+        point_bytes: of a point of a spectrum.
+        gradient: backward, the kernel that makes the taps' gradients of the spectra's.
+        scratch_bytes: backward, of a block, in device memory.
+    """
+
+    rows: Kernel
+    spectrum: Kernel
+    tables: Kernel | None
+    tables_bytes: int
+    factors: tuple[int, int, int]
+    rows_per_block: int
+    filters_per_block: int
+    point_bytes: int
+    gradient: Kernel | None = None
+    scratch_bytes: int = 0
+    points: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        n1, n2, n3 = self.factors
+        object.__setattr__(self, "points", n1 * n2 * n3)
+
+
+def switches(pre_gate: bool, post_gate: bool, aligned: bool = False) -> str:
+    return "Switches<{}, {}, {}>".format(*(str(flag).lower() for flag in (pre_gate, post_gate, aligned)))
+
+
+def rows_per_sum(sizes: Sizes, at_once: int) -> int:
+    """The rows whose spectra a block sums up: so few that a device is busy where channels are few."""
+    if sizes.filter_per_item:
+        return 1
+    chunks = min(max(SUMS // max(sizes.channels, 1), 1), sizes.batch)
+    rows = -(-sizes.batch // chunks)
+    return -(-rows // at_once) * at_once
+
+
+def rows_per_block(sizes: Sizes, gpu: Gpu, resident: int, at_once: int) -> int:
+    """As many rows a block as leave the device enough blocks, so that what a block loads once serves many."""
+    blocks = WAVES * resident * gpu.multiprocessors
+    chunks = min(max(-(-blocks // max(sizes.channels, 1)), 1), GRID_Y)
+    rows = max(-(-sizes.batch // chunks), 1)
+    return -(-rows // at_once) * at_once
