@@ -39,8 +39,10 @@ def main() -> None:
     options = parser.parse_args()
     bandwidth, flops = copy_rate(), product_rate()
     properties = torch.cuda.get_device_properties(0)
-    print(f"## Long convolution on {properties.name}\n\n{version('torch')}, batch {options.batch}, "
-          f"{options.channels} channels; copy {bandwidth / 1e12:.2f} TB/s, bf16 product {flops / 1e12:.0f} TFLOP/s\n")
+    print(
+        f"## Long convolution on {properties.name}\n\n{version('torch')}, batch {options.batch}, "
+        f"{options.channels} channels; copy {bandwidth / 1e12:.2f} TB/s, bf16 product {flops / 1e12:.0f} TFLOP/s\n"
+    )
     rows, found = [], []
     for dtype in options.dtypes:
         for length in options.lengths:
@@ -53,7 +55,11 @@ def main() -> None:
                     found.append(case)
                     rows.append(describe(case))
                     print("|".join(rows[-1]), file=sys.stderr, flush=True)
-    table(["dtype", "L", "gates", "pass", "ms", "floor", "x floor", "torch.fft", "faster", "SNR dB", "published"], rows, left=4)
+    table(
+        ["dtype", "L", "gates", "pass", "ms", "floor", "x floor", "torch.fft", "faster", "SNR dB", "published"],
+        rows,
+        left=4,
+    )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 
@@ -82,12 +88,23 @@ def measure(options, dtype, length: int, gated: bool, direction: str) -> dict | 
     planes = (4 if gated else 2) if direction == "forward" else (7 if gated else 3)
     seconds = device_time(run)
     case = {
-        "dtype": str(dtype).removeprefix("torch."), "length": length, "gated": gated, "direction": direction,
-        "seconds": seconds, "bytes": planes * u.numel() * u.itemsize + k.numel() * 4 * (1 if direction == "forward" else 2),
-        "memory": memory, "flops": 0, "snr": snr(result, u, k, pre, post, dy, direction),
+        "dtype": str(dtype).removeprefix("torch."),
+        "length": length,
+        "gated": gated,
+        "direction": direction,
+        "seconds": seconds,
+        "bytes": planes * u.numel() * u.itemsize + k.numel() * 4 * (1 if direction == "forward" else 2),
+        "memory": memory,
+        "flops": 0,
+        "snr": snr(result, u, k, pre, post, dy, direction),
     }
     if dtype != torch.float32:
-        case["flops"] = matrix_flops(length) * options.batch * options.channels * (1 if direction == "forward" else 2 if gated else 1.5)
+        case["flops"] = (
+            matrix_flops(length)
+            * options.batch
+            * options.channels
+            * (1 if direction == "forward" else 2 if gated else 1.5)
+        )
     if dtype == torch.float16 and gated and direction == "forward" and (options.batch, options.channels) == (64, 768):
         case["published"] = PUBLISHED.get(length)
     if not options.no_peer:
@@ -96,14 +113,24 @@ def measure(options, dtype, length: int, gated: bool, direction: str) -> dict | 
             case["torch"] = device_time(peer, few=True)
         else:
             inputs = [t.requires_grad_() for t in (wide[0], k, *wide[1:]) if t is not None]
-            case["torch"] = device_time(lambda: torch.autograd.grad(plain(wide[0], k, *wide[1:]), inputs, dy.float()), few=True, graph=False)
+            case["torch"] = device_time(
+                lambda: torch.autograd.grad(plain(wide[0], k, *wide[1:]), inputs, dy.float()), few=True, graph=False
+            )
     return case
 
 
 def matrix_flops(length: int) -> float:
     """Of the tensor instructions of one row: forward and inverse, complex, by the factors, real ends at half price."""
     points = max(256, 1 << math.ceil(math.log2(length)))
-    factors = {256: (16, 16), 512: (16, 32), 1024: (32, 32), 2048: (16, 16, 16), 4096: (16, 16, 16), 8192: (16, 16, 32), 16384: (32, 16, 32)}[points]
+    factors = {
+        256: (16, 16),
+        512: (16, 32),
+        1024: (32, 32),
+        2048: (16, 16, 16),
+        4096: (16, 16, 16),
+        8192: (16, 16, 32),
+        16384: (32, 16, 32),
+    }[points]
     return 16 * points * (sum(factors) - factors[0] / 2)
 
 
@@ -144,11 +171,22 @@ def snr(result, u, k, pre, post, dy, direction):
     cut = [None if t is None else t[:items, :8].double().requires_grad_() for t in (u, pre, post)]
     taps = k[:8].double()
     length = u.shape[-1]
+
     def conv(x, h):
         return torch.fft.irfft(torch.fft.rfft(x, 2 * length) * torch.fft.rfft(h, 2 * length), 2 * length)[..., :length]
+
     y = conv(cut[0] if pre is None else cut[0] * cut[1], taps)
     y = y if post is None else y * cut[2]
-    pairs = [(result, y)] if direction == "forward" else list(zip([g for i, g in enumerate(result) if i in (0, 3, 4) and g is not None], torch.autograd.grad(y, [t for t in cut if t is not None], dy[:items, :8].double())))
+    pairs = (
+        [(result, y)]
+        if direction == "forward"
+        else list(
+            zip(
+                [g for i, g in enumerate(result) if i in (0, 3, 4) and g is not None],
+                torch.autograd.grad(y, [t for t in cut if t is not None], dy[:items, :8].double()),
+            )
+        )
+    )
     worst = 1e9
     for got, wanted in pairs:
         noise = (got[:items, :8].double() - wanted).square().sum()
@@ -156,7 +194,9 @@ def snr(result, u, k, pre, post, dy, direction):
     if direction == "backward":
         x = u[:, :8].double() if pre is None else u[:, :8].double() * pre[:, :8].double()
         g = dy[:, :8].double() if post is None else dy[:, :8].double() * post[:, :8].double()
-        wanted = torch.fft.irfft((torch.fft.rfft(x, 2 * length).conj() * torch.fft.rfft(g, 2 * length)).sum(0), 2 * length)[..., :length]
+        wanted = torch.fft.irfft(
+            (torch.fft.rfft(x, 2 * length).conj() * torch.fft.rfft(g, 2 * length)).sum(0), 2 * length
+        )[..., :length]
         noise = (result[1][:8].double() - wanted).square().sum()
         worst = min(worst, float(10 * torch.log10(wanted.square().sum() / noise)))
     return worst
@@ -174,10 +214,17 @@ def product_rate() -> float:
 
 def describe(case: dict) -> list[str]:
     ms = case["seconds"] * 1e3
-    row = [case["dtype"], str(case["length"]), "both" if case["gated"] else "none", case["direction"], f"{ms:.3f}",
-           f"{case['floor'] * 1e3:.3f}", f"{case['seconds'] / case['floor']:.2f}"]
+    row = [
+        case["dtype"],
+        str(case["length"]),
+        "both" if case["gated"] else "none",
+        case["direction"],
+        f"{ms:.3f}",
+        f"{case['floor'] * 1e3:.3f}",
+        f"{case['seconds'] / case['floor']:.2f}",
+    ]
     row += [f"{case['torch'] * 1e3:.2f}", f"{case['torch'] / case['seconds']:.1f}"] if "torch" in case else ["", ""]
-    return [*row, f"{case['snr']:.1f}", f"{case['published'] / ms:.1f} x" if case.get("published") else "" ]
+    return [*row, f"{case['snr']:.1f}", f"{case['published'] / ms:.1f} x" if case.get("published") else ""]
 
 
 if __name__ == "__main__":

@@ -8,32 +8,32 @@
 #pragma once
 #include "half_forward.cuh"
 
-// One warp's share of a spectrum put aside, and of the sums: each thread comes back to what it wrote itself.
+// One warp's share of a spectrum put aside: each thread comes back to what it wrote itself.
+template <class F>
 struct Stash {
   unsigned shared;
   uint4* scratch;  // where shared memory is too small, else null
-  METHOD void put(int entry, const Tile& x) const {
-    const uint4 v = make_uint4(x.re[0], x.re[1], x.im[0], x.im[1]);
-    if (scratch) memory::store(scratch + entry, v);
-    else memory::store_shared(shared + entry * 16, v);
+  METHOD void put(const SpectrumRows<F>& s, int unit, int lane) const {
+    UNROLL for (int c = 0; c < F::channels; c++)
+      UNROLL for (int j = 0; j < 2; j++) {
+        const Tile& x = s.part[c][j];
+        const uint4 v = make_uint4(x.re[0], x.re[1], x.im[0], x.im[1]);
+        const int entry = Spectrum<F>::entry(unit, 0, j * F::channels + c, lane);
+        if (scratch) memory::store(scratch + entry, v);
+        else memory::store_shared(shared + entry * 16, v);
+      }
   }
-  METHOD Tile get(int entry) const {
-    const uint4 v = scratch ? memory::load_own(scratch + entry) : memory::load_shared<uint4>(shared + entry * 16);
-    return {{v.x, v.y}, {v.z, v.w}};
+  METHOD SpectrumRows<F> get(int unit, int lane) const {
+    SpectrumRows<F> s;
+    UNROLL for (int c = 0; c < F::channels; c++)
+      UNROLL for (int j = 0; j < 2; j++) {
+        const int entry = Spectrum<F>::entry(unit, 0, j * F::channels + c, lane);
+        const uint4 v = scratch ? memory::load_own(scratch + entry) : memory::load_shared<uint4>(shared + entry * 16);
+        s.part[c][j] = {{v.x, v.y}, {v.z, v.w}};
+      }
+    return s;
   }
 };
-template <class F>
-DEVICE void put_aside(const Stash& stash, const SpectrumRows<F>& s, int k1, int row_block, int lane) {
-  UNROLL for (int c = 0; c < F::channels; c++)
-    UNROLL for (int j = 0; j < 2; j++) stash.put(Spectrum<F>::entry(k1, row_block, j * F::channels + c, lane), s.part[c][j]);
-}
-template <class F>
-DEVICE SpectrumRows<F> take_back(const Stash& stash, int k1, int row_block, int lane) {
-  SpectrumRows<F> s;
-  UNROLL for (int c = 0; c < F::channels; c++)
-    UNROLL for (int j = 0; j < 2; j++) s.part[c][j] = stash.get(Spectrum<F>::entry(k1, row_block, j * F::channels + c, lane));
-  return s;
-}
 
 // Sums of the filter's gradient in shared memory, fp32: two planes (rows g, g + 8) for each entry of the spectrum.
 template <class F>
@@ -43,6 +43,9 @@ struct Gradient {
   unsigned base;
 
   DEVICE int piece(int entry, int half) { return (entry / 32 * 2 + half) * 32 + entry % 32; }
+  METHOD void clear(int thread, int threads) const {
+    for (int i = thread; i < pieces; i += threads) memory::store_shared(base + i * 16, make_float4(0.f, 0.f, 0.f, 0.f));
+  }
   METHOD void add(int entry, int half, Complex<FloatPair> v, float scale) const {
     const unsigned at = base + piece(entry, half) * 16;
     float4 sum = memory::load_shared<float4>(at);
@@ -52,29 +55,25 @@ struct Gradient {
   }
 };
 
-template <class Number>
-DEVICE FloatPair to_floats(Number n, unsigned x) {
-  const float2 v = ptx::unpack(n, x);
+DEVICE FloatPair to_floats(Pair x) {
+  const float2 v = ptx::unpack(Fp16(), x.bits);
   return {v.x, v.y};
 }
-template <class Number>
-DEVICE Complex<FloatPair> float_half_tile(const Tile& x, int half) {
-  return {to_floats(Number(), x.re[half]), to_floats(Number(), x.im[half])};
-}
+DEVICE Complex<FloatPair> to_floats(Complex<Pair> x) { return {to_floats(x.re), to_floats(x.im)}; }
 
 // The adjoint, in the filter, of multiply_by_spectrum.
-template <class Number, class F>
+template <class F>
 DEVICE void add_gradient(const Gradient<F>& gradient, const SpectrumRows<F>& x, const SpectrumRows<F>& z, const FoldTwiddle& fold,
-                         float scale, int k1, int row_block, int lane) {
+                         float scale, int unit, int row_block, int lane) {
   UNROLL for (int j = 0; j < 2; j++) {
-    const int even = Spectrum<F>::entry(k1, row_block, j * F::channels, lane);
+    const int even = Spectrum<F>::entry(unit, row_block, j * F::channels, lane);
     UNROLL for (int half = 0; half < 2; half++) {
-      const auto e = conjugate(float_half_tile<Number>(x.part[0][j], half)), z0 = float_half_tile<Number>(z.part[0][j], half);
+      const auto e = conjugate(to_floats(half_of(x.part[0][j], half))), z0 = to_floats(half_of(z.part[0][j], half));
       if constexpr (F::channels == 1) {
         gradient.add(even, half, multiply(e, z0), scale);
       } else {
-        const Complex<FloatPair> w{to_floats(Fp16(), fold.re[j]), to_floats(Fp16(), fold.im[j])};
-        const auto o = conjugate(float_half_tile<Number>(x.part[1][j], half)), z1 = float_half_tile<Number>(z.part[1][j], half);
+        const auto w = to_floats(Complex<Pair>{{fold.re[j]}, {fold.im[j]}});
+        const auto o = conjugate(to_floats(half_of(x.part[1][j], half))), z1 = to_floats(half_of(z.part[1][j], half));
         gradient.add(even, half, multiply_add(o, z1, multiply(e, z0)), scale);
         gradient.add(even + 32, half, multiply_add(multiply(conjugate(w), o), z0, multiply(e, z1)), scale);
       }
@@ -82,122 +81,156 @@ DEVICE void add_gradient(const Gradient<F>& gradient, const SpectrumRows<F>& x, 
   }
 }
 
-// Where the gradients of one row go.
+// Where the gradients of one row go, from a lane's first run on, and what they are made of there.
 struct RowGradients {
   const Sample *u, *pre, *dy;
   Sample *du, *dpre, *dpost;
-  DEVICE RowGradients of(const Arguments& a, int item, int channel) {
-    return {row_of(a.u, a.u_strides, item, channel),          row_of(a.pre_gate, a.pre_strides, item, channel),
-            row_of(a.dy, a.dy_strides, item, channel),        row_of(a.du, a.du_strides, item, channel),
-            row_of(a.dpre_gate, a.dpre_strides, item, channel), row_of(a.dpost_gate, a.dpost_strides, item, channel)};
+  DEVICE RowGradients of(const Arguments& a, int item, int channel, int run) {
+    return {row_of(a.u, a.u_strides, item, channel) + run,
+            row_of(a.pre_gate, a.pre_strides, item, channel) + run,
+            row_of(a.dy, a.dy_strides, item, channel) + run,
+            row_of(a.du, a.du_strides, item, channel) + run,
+            row_of(a.dpre_gate, a.dpre_strides, item, channel) + run,
+            row_of(a.dpost_gate, a.dpost_strides, item, channel) + run};
   }
   // From dx, the gradient of what the convolution was given.
   template <class Number, class F, class S>
-  METHOD void store_input(const OutputRuns<F::tiles>& dx, int length, Placement at, int block, int lane) const {
-    store_rows<Number, F, S::pre_gate, S::aligned>(du, pre, length, at, block, dx, lane);
-    if (S::pre_gate) store_rows<Number, F, true, S::aligned>(dpre, u, length, at, block, dx, lane);
+  METHOD void store_input(const OutputRuns<F::tiles>& dx, int further, int left, int block) const {
+    GateRuns<F, S::aligned> gate;
+    if (S::pre_gate) gate.load(pre + further, left - further, block);
+    store_rows<Number, F, S::pre_gate, S::aligned>(du + further, left - further, block, gate, dx);
+    if (!S::pre_gate) return;
+    gate.load(u + further, left - further, block);
+    store_rows<Number, F, true, S::aligned>(dpre + further, left - further, block, gate, dx);
   }
+  // From y, before its gate.
+  template <class Number, class F, class S>
+  METHOD void store_gate(const OutputRuns<F::tiles>& y, int further, int left, int block) const {
+    GateRuns<F, S::aligned> gate;
+    gate.load(dy + further, left - further, block);
+    store_rows<Number, F, true, S::aligned>(dpost + further, left - further, block, gate, y);
+  }
+};
+
+// The two inputs of a row, one after the other in the same place.
+template <class Number, class F, class S, int THREADS>
+struct BackwardInput {
+  using X = StagedInput<Number, F, THREADS, S::pre_gate, S::aligned>;   // u and its gate
+  using Z = StagedInput<Number, F, THREADS, S::post_gate, S::aligned>;  // dy and its gate
+  static constexpr unsigned bytes = X::bytes > Z::bytes ? X::bytes : Z::bytes;
 };
 
 // ---- a row in a warp
 
-template <class F, class S>
+template <class Number, class F, class S>
 struct WarpBackward {
+  using Input = BackwardInput<Number, F, S, 32>;
   static constexpr int warps = 4, threads = 32 * warps;
-  // As many as no specialisation spills at; 512 points, all unrolled, take more registers than 1K.
-  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? 4 : S::aligned && F::points > 512 ? 3 : 2;
-  static constexpr unsigned constants = Tables<F>::bytes + Spectrum<F>::bytes;
-  static constexpr unsigned warp_bytes = Spectrum<F>::bytes + Gradient<F>::bytes;
+  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? 4 : F::points <= 512 ? 3 : S::aligned ? 3 : 2;
+  static constexpr unsigned tables = 0, spectrum = Tables<F>::bytes, constants = spectrum + Spectrum<F>::bytes;
+  static constexpr unsigned warp_bytes = Gradient<F>::bytes + Input::bytes;
   static constexpr unsigned shared_bytes = constants + warps * warp_bytes;
 };
 
 // A row's way to its spectrum, 16 rows of it at a time.
-template <class Number, class F, class Here>
-DEVICE SpectrumRows<F> warp_dft(unsigned tables, const RealRows<F::p / 8, F::tiles>& x, int m, int lane, Here&& here) {
+template <class F>
+DEVICE SpectrumRows<F> warp_dft(unsigned tables, const RealRows<F::p / 8, F::tiles>& x, int steps, int m, int lane) {
   using T = Tables<F>;
   ColumnTiles<F> columns;
-  const auto matrix = RowMatrix<F::p>::load(tables + T::rows + here(m), m, lane);
+  const auto matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);
   UNROLL for (int j = 0; j < F::tiles; j++) {
-    const uint4 twiddle = memory::load_shared<uint4>(tables + T::twiddle + here(8 + m) + ((m * F::tiles + j) * 32 + lane) * 16);
-    columns.tile[j] = multiply_by_twiddle<Number, false>(dft_of_rows<Number, F::p>(matrix, x, j), twiddle);
+    const uint4 twiddle = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+    columns.tile[j] = multiply_by_twiddle<false>(dft_of_rows(matrix, x, j, steps), twiddle);
   }
-  return dft_of_columns<Number, F>(ColumnMatrix::load(tables + T::columns + here(16 + m), lane), columns);
+  return dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), columns);
 }
 // And back, up to the last DFT.
-template <class Number, class F, class Here>
-DEVICE void inverse_warp_dft(ComplexRows<F::p / 8, F::tiles>& z, unsigned tables, const SpectrumRows<F>& s, int m, int lane,
-                             Here&& here) {
+template <class F>
+DEVICE void inverse_warp_dft(ComplexRows<F::p / 8, F::tiles>& z, unsigned tables, const SpectrumRows<F>& s, int m, int lane) {
   using T = Tables<F>;
   uint4 twiddle[F::tiles];
   UNROLL for (int j = 0; j < F::tiles; j++)
-    twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + here(40 + m) + ((m * F::tiles + j) * 32 + lane) * 16);
-  const auto matrix = ColumnMatrix::load(tables + T::columns + here(48 + m), lane);
-  transpose_into<F>(z, m, inverse_dft_of_columns<Number, F>(matrix, s, twiddle));
-}
-// A row and its gate, brought to its level.
-template <class Number, class F, bool GATED, bool ALIGNED>
-DEVICE Level load_level_row(RealRows<F::p / 8, F::tiles>& x, const Sample* row, const Sample* gate_row, int length, int lane) {
-  RealRows<F::p / 8, F::tiles> gate;
-  Level level{0, 0, 1.f};
-  load_rows<F, ALIGNED>(x, row, length, Placement{F::q, 0}, lane);
-  if (GATED) load_rows<F, ALIGNED>(gate, gate_row, length, Placement{F::q, 0}, lane);
-  if (has_level<Number>) level = level_of(peak_over_lanes<32>(peaks_of<GATED>(x, gate)));
-  apply_gate<Number, GATED>(x, gate, level);
-  return level;
+    twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+  transpose_into<F>(z, m, inverse_dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), s, twiddle));
 }
 
 template <class Number, class F, class S>
-KERNEL((WarpBackward<F, S>::threads), (WarpBackward<F, S>::blocks_per_multiprocessor)) half_backward_warp(Arguments a) {
+KERNEL((WarpBackward<Number, F, S>::threads), (WarpBackward<Number, F, S>::blocks_per_multiprocessor))
+half_backward_warp(Arguments a) {
   using T = Tables<F>;
-  using W = WarpBackward<F, S>;
+  using W = WarpBackward<Number, F, S>;
   constexpr int blocks = F::row_blocks;
-  const int lane = ptx::thread() % 32, warp = ptx::thread() / 32;
-  const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
-  const unsigned own = tables + W::constants + warp * W::warp_bytes;
-  const Stash stash{own, nullptr};
-  const Gradient<F> gradient{own + Spectrum<F>::bytes};
+  const int warp = ptx::thread() / 32;
+  const unsigned shared = memory::shared_base(), own = shared + W::constants + warp * W::warp_bytes;
+  const Gradient<F> gradient{own};
+  const auto x_input = W::Input::X::at(own + Gradient<F>::bytes);
+  const auto z_input = W::Input::Z::at(own + Gradient<F>::bytes);
   const Rows rows = rows_of_block(a);
-  for (int i = lane; i < Gradient<F>::pieces; i += 32)
-    memory::store_shared(gradient.base + i * 16, make_float4(0.f, 0.f, 0.f, 0.f));
-  load_constants<F>(tables, a, rows, W::threads);
+  const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
+  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, rows.channel); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
+  auto meet = [] { ptx::warp_barrier(); };
+  // Where tables are, and the lane, in forms that no compiler recognises: see half_forward_warp.
+  auto tables_at = [&](int place) { return shared + W::tables + (static_cast<unsigned>(place) & a.zero); };
+  auto here = [&](int phase) { return static_cast<int>(ptx::thread() % 32) | (phase & static_cast<int>(a.zero)); };
+  if (rows.first + warp < rows.end) x_input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
+  gradient.clear(here(0), 32);
+  load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
-  const Placement placement{F::q, 0};
 
   NO_UNROLL for (int item = rows.first + warp; item < rows.end; item += W::warps) {
-    auto here = [&](int place) { return static_cast<unsigned>(item + place) & a.zero; };
-    const auto row = RowGradients::of(a, item, rows.channel);
-    auto load_entry = [&](int m) {
-      return [=](int tile) { return memory::load_shared<uint4>(spectrum + here(32 + m) + Spectrum<F>::entry(0, m, tile, lane) * 16); };
-    };
-    auto fold = [&](int m) { return FoldTwiddle::load(tables + T::fold + here(24 + m), lane); };
+    const int lane = here(item);
     RealRows<F::p / 8, F::tiles> x;
     ComplexRows<F::p / 8, F::tiles> back;
+    SpectrumRows<F> x_spectrum[blocks];
 
-    const Level x_level = load_level_row<Number, F, S::pre_gate, S::aligned>(x, row.u, row.pre, a.length, lane);
+    x_input.arrive(u(item), pre(item), a.length, lane, meet);
+    const Level x_level = level_of<Number>(peaks_over_warp(x_input.peaks(a.length, lane)));
+    const float x_scale = x_level.inverse;
+    meet();
+    x_input.load(x, x_level, a.length, 0, lane);
+    meet();
+    z_input.copy(dy(item), post(item), a.out_length, lane);
     UNROLL for (int m = 0; m < blocks; m++) {
-      const SpectrumRows<F> s = warp_dft<Number, F>(tables, x, m, lane, here);
-      put_aside<F>(stash, s, 0, m, lane);
-      if (S::post_gate)
-        inverse_warp_dft<Number, F>(back, tables, multiply_by_spectrum<Number, false, F>(s, fold(m), load_entry(m)), m, lane, here);
+      x_spectrum[m] = warp_dft<F>(tables_at(item + m), x, steps_of<F>(a.length), m, lane);
+      if (S::post_gate) {
+        const unsigned tables = tables_at(item + m + 4);
+        const auto s = multiply_by_spectrum<false, F>(x_spectrum[m], FoldTwiddle::load(tables + T::fold, lane),
+                                                      [&](int tile) { return filter.load(0, m, tile, lane); });
+        inverse_warp_dft<F>(back, tables, s, m, lane);
+      }
     }
+    const int run = first_run<F>(0, here(item + 1));
     if (S::post_gate)
-      NO_UNROLL for (int m = 0; m < blocks; m++) {
-        const auto matrix = RowMatrix<F::p>::load(tables + T::rows + here(56 + m), m, lane);
-        const auto y = last_dft<Number, F, F::p>(matrix, back, filter_scale * x_level.inverse);
-        store_rows<Number, F, true, S::aligned>(row.dpost, row.dy, a.out_length, placement, m, y, lane);
+      UNROLL for (int m = 0; m < blocks; m++) {
+        const auto matrix = RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, lane);
+        const auto y = last_dft<F>(matrix, back, filter_scale * x_scale);
+        RowGradients::of(a, item, rows.channel, run).template store_gate<Number, F, S>(y, 0, a.out_length - run, m);
       }
 
-    const Sample* post = row_of(a.post_gate, a.post_strides, item, rows.channel);
-    const Level z_level = load_level_row<Number, F, S::post_gate, S::aligned>(x, row.dy, post, a.out_length, lane);
+    z_input.arrive(dy(item), post(item), a.out_length, lane, meet);
+    const Level z_level = level_of<Number>(peaks_over_warp(z_input.peaks(a.out_length, lane)));
+    const float z_scale = z_level.inverse;
+    meet();
+    z_input.load(x, z_level, a.out_length, 0, lane);
+    meet();
+    if (item + W::warps < rows.end) x_input.copy(u(item + W::warps), pre(item + W::warps), a.length, lane);
     UNROLL for (int m = 0; m < blocks; m++) {
-      const SpectrumRows<F> s = warp_dft<Number, F>(tables, x, m, lane, here);
-      add_gradient<Number, F>(gradient, take_back<F>(stash, 0, m, lane), s, fold(m), x_level.inverse * z_level.inverse, 0, m, lane);
-      inverse_warp_dft<Number, F>(back, tables, multiply_by_spectrum<Number, true, F>(s, fold(m), load_entry(m)), m, lane, here);
+      const unsigned tables = tables_at(item + m + 12);
+      const auto z_spectrum = warp_dft<F>(tables, x, steps_of<F>(a.out_length), m, lane);
+      const auto fold = FoldTwiddle::load(tables + T::fold, lane);
+      add_gradient<F>(gradient, x_spectrum[m], z_spectrum, fold, x_scale * z_scale, 0, m, lane);
+      const auto s =
+          multiply_by_spectrum<true, F>(z_spectrum, fold, [&](int tile) { return filter.load(0, m, tile, lane); });
+      inverse_warp_dft<F>(back, tables_at(item + m + 16), s, m, lane);
     }
-    NO_UNROLL for (int m = 0; m < blocks; m++) {
-      const auto matrix = RowMatrix<F::p>::load(tables + T::rows + here(64 + m), m, lane);
-      const auto dx = last_dft<Number, F, F::p>(matrix, back, filter_scale * z_level.inverse);
-      row.template store_input<Number, F, S>(dx, a.length, placement, m, lane);
+    UNROLL for (int m = 0; m < blocks; m++) {
+      const auto matrix = RowMatrix<F::p>::load(tables_at(item + m + 20) + T::rows, m, lane);
+      const auto dx = last_dft<F>(matrix, back, filter_scale * z_scale);
+      RowGradients::of(a, item, rows.channel, run).template store_input<Number, F, S>(dx, 0, a.length - run, m);
     }
   }
 
@@ -208,148 +241,155 @@ KERNEL((WarpBackward<F, S>::threads), (WarpBackward<F, S>::blocks_per_multiproce
   for (int i = ptx::thread(); i < Gradient<F>::pieces; i += W::threads) {
     float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
     for (int w = 0; w < W::warps; w++) {
-      const unsigned of_warp = tables + W::constants + w * W::warp_bytes + Spectrum<F>::bytes;
-      const float4 v = memory::load_shared<float4>(of_warp + i * 16);
+      const float4 v = memory::load_shared<float4>(shared + W::constants + w * W::warp_bytes + i * 16);
       sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
     }
     memory::store(to + i, sum);
   }
 }
 
-// ---- a row in a group of warps
+// ---- a row in a block
 
-// RESIDENT: the filter's spectrum and that of x lie in shared memory; else in device memory, the latter in the block's own
-// piece of `scratch` (Spectrum<F>::bytes).
-template <class F, class S, bool RESIDENT>
+// Where the filter's spectrum and that of x are: in shared memory, or in device memory, the latter in the block's own piece
+// of `scratch` (Spectrum<F>::bytes). Rows come in beside the exchange or, where there is no room, through it.
+enum class Keep { in_shared, in_device, in_exchange };
+
+template <class Number, class F, class S, Keep KEEP>
 struct GroupBackward {
-  static constexpr int warps = 8, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = F::points <= 4096 ? 2 : 1;
-  static constexpr unsigned resident = RESIDENT ? Spectrum<F>::bytes : 0;
-  static constexpr unsigned peaks = 2 * warps * 4;
-  static constexpr unsigned shared_bytes = Tables<F>::bytes + 2 * resident + Exchange<F>::bytes + 2 * peaks + Gradient<F>::bytes;
+  static constexpr int warps = F::points <= 2048 ? 4 : F::points <= 8192 ? 8 : 16, threads = 32 * warps;
+  static constexpr int blocks_per_multiprocessor = F::points <= 2048 ? 3 : F::points <= 4096 ? 2 : 1;
+  static constexpr bool resident = KEEP == Keep::in_shared, through_exchange = KEEP == Keep::in_exchange;
+  using Input = BackwardInput<Number, F, S, threads>;
+  using Peaks = GroupPeaks<warps>;
+  static constexpr unsigned input = through_exchange ? 0 : Exchange<F>::bytes;
+  static constexpr unsigned tables = input + Input::bytes > Exchange<F>::bytes ? input + Input::bytes : Exchange<F>::bytes;
+  static constexpr unsigned peaks = tables + Tables<F>::bytes, gradient = peaks + Peaks::bytes;
+  static constexpr unsigned spectrum = gradient + Gradient<F>::bytes;
+  static constexpr unsigned shared_bytes = spectrum + (resident ? 2 * Spectrum<F>::bytes : 0);
+  static constexpr int columns = F::p / warps, further = warps * F::q;  // see GroupForward
+  static_assert(!through_exchange || columns == 1, "all columns are in registers when the exchange is written");
 };
 
-template <class Number, class F, class S, bool RESIDENT>
-KERNEL((GroupBackward<F, S, RESIDENT>::threads), (GroupBackward<F, S, RESIDENT>::blocks_per_multiprocessor))
+template <class Number, class F, class S, Keep KEEP>
+KERNEL((GroupBackward<Number, F, S, KEEP>::threads), (GroupBackward<Number, F, S, KEEP>::blocks_per_multiprocessor))
 half_backward_group(Arguments a) {
   using T = Tables<F>;
-  using G = GroupBackward<F, S, RESIDENT>;
-  const int lane = ptx::thread() % 32, warp = ptx::thread() / 32;
-  const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
-  const Exchange<F> exchange{spectrum + 2 * G::resident};
-  const GroupPeaks<G::warps> x_peaks{exchange.base + Exchange<F>::bytes}, z_peaks{x_peaks.base + G::peaks};
-  const Gradient<F> gradient{z_peaks.base + G::peaks};
+  using G = GroupBackward<Number, F, S, KEEP>;
+  const unsigned shared = memory::shared_base();
+  const Exchange<F> exchange{shared};
+  const auto x_input = G::Input::X::at(shared + G::input);
+  const auto z_input = G::Input::Z::at(shared + G::input);
+  const typename G::Peaks peaks{shared + G::peaks};
+  const Gradient<F> gradient{shared + G::gradient};
   const Rows rows = rows_of_block(a);
   const Index block = static_cast<Index>(rows.channel) * ptx::blocks_y() + ptx::block_y();
-  const Stash stash{spectrum + G::resident, RESIDENT ? nullptr : static_cast<uint4*>(a.scratch) + block * Spectrum<F>::entries};
-  const uint4* spectrum_in_memory = static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries;
-
-  for (int i = ptx::thread(); i < Gradient<F>::pieces; i += G::threads)
-    memory::store_shared(gradient.base + i * 16, make_float4(0.f, 0.f, 0.f, 0.f));
-  memory::async_copy_block(tables, a.tables, T::bytes, G::threads);
-  if (RESIDENT) memory::async_copy_block(spectrum, spectrum_in_memory, Spectrum<F>::bytes, G::threads);
-  ptx::async_commit();
-  ptx::async_wait<0>();
+  const auto filter = FilterEntries<F, G::resident>::of(shared + G::spectrum, a, rows);
+  const Stash<F> stash{shared + G::spectrum + Spectrum<F>::bytes,
+                       G::resident ? nullptr : static_cast<uint4*>(a.scratch) + block * Spectrum<F>::entries};
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
+  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, rows.channel); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
+  auto meet = [] { ptx::block_barrier(); };
+  // See half_forward_group.
+  auto tables_at = [&](int phase) { return shared + G::tables + (static_cast<unsigned>(phase) & a.zero); };
+  auto place = [&](int phase) { return Place(static_cast<int>(ptx::thread()) | (phase & static_cast<int>(a.zero))); };
+  gradient.clear(ptx::thread(), G::threads);
+  load_constants<F, G::resident>(shared + G::tables, filter.shared, a, rows, G::threads);
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
+  if (!G::through_exchange) x_input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
 
-  auto turn = [&](int item) { return (item - rows.first) % 2; };
-  auto look_at = [&](int item) {
-    if (!has_level<Number> || item >= rows.end) return;
-    x_peaks.put(turn(item), warp, lane, peaks_in_memory<S::pre_gate, S::aligned>(
-        row_of(a.u, a.u_strides, item, rows.channel), row_of(a.pre_gate, a.pre_strides, item, rows.channel), a.length,
-        ptx::thread(), G::threads));
-    z_peaks.put(turn(item), warp, lane, peaks_in_memory<S::post_gate, S::aligned>(
-        row_of(a.dy, a.dy_strides, item, rows.channel), row_of(a.post_gate, a.post_strides, item, rows.channel), a.out_length,
-        ptx::thread(), G::threads));
-  };
-  look_at(rows.first);
-  ptx::block_barrier();
-
-  NO_UNROLL for (int item = rows.first; item < rows.end; item++) {
-    auto here = [&](int place) { return static_cast<unsigned>(item + place) & a.zero; };
-    auto load_entry = [&](int k1) {
-      return [=](int tile) {
-        const int entry = Spectrum<F>::entry(k1, 0, tile, lane);
-        return RESIDENT ? memory::load_shared<uint4>(spectrum + entry * 16) : memory::load(spectrum_in_memory + entry);
-      };
+  // What is in the exchange, through its last DFT to `store`; then the next input into it. Returns what undoes its level.
+  auto turn = [&](bool here, bool next, const auto& input, const Sample* row, const Sample* gate, int length, float scale, int phase,
+                  auto&& store) {
+    auto fetch = [&] {
+      const Place at = place(phase);
+      if (G::through_exchange) input.copy(row, gate, length, at.thread);
+      input.arrive(row, gate, length, at.thread, meet);
+      peaks.put(at.warp, at.lane, input.peaks(length, at.thread));
     };
-    Level x_level{0, 0, 1.f}, z_level{0, 0, 1.f};
-    if (has_level<Number>) {
-      x_level = level_of(x_peaks.get(turn(item), lane));
-      z_level = level_of(z_peaks.get(turn(item), lane));
-    }
-
-    // x, to its spectrum, and where y had a gate to what that gate multiplied.
-    NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
-      RealRows<F::n1 / 8, F::tiles> x, gate;
-      const Placement placement{F::inner, p * F::q};
-      load_rows<F, S::aligned>(x, row_of(a.u, a.u_strides, item, rows.channel), a.length, placement, lane);
-      if (S::pre_gate)
-        load_rows<F, S::aligned>(gate, row_of(a.pre_gate, a.pre_strides, item, rows.channel), a.length, placement, lane);
-      apply_gate<Number, S::pre_gate>(x, gate, x_level);
-      outer_dft<Number, F>(tables, exchange, x, p, a.length, lane, here);
-    }
-    ptx::block_barrier();
-    NO_UNROLL for (int k1 = warp; k1 < F::n1; k1 += G::warps) {
-      const auto inner = InnerMatrices<F>::load(tables + here(72 + k1), lane);
-      uint4 twiddle[F::tiles];
-      load_inner_twiddles<F>(twiddle, tables + here(80 + k1), k1, lane);
-      SpectrumRows<F> s = inner_dft<Number, F>(inner, exchange, twiddle, k1, lane);
-      put_aside<F>(stash, s, k1, 0, lane);
-      if (S::post_gate) {
-        const auto fold = FoldTwiddle::load(tables + T::fold + here(120 + k1), lane);
-        s = multiply_by_spectrum<Number, false, F>(s, fold, load_entry(k1));
-        load_inner_twiddles<F>(twiddle, tables + here(160 + k1), k1, lane);
-        inverse_inner_dft<Number, F>(inner, tables, exchange, s, twiddle, k1, lane, here(200 + k1));
-      }
-    }
-    ptx::block_barrier();
-    if (S::post_gate) {
-      NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
+    if (next && !G::through_exchange) fetch();
+    meet();
+    if (here) {
+      const Place at = place(phase + 1);
+      const int run = first_run<F>(at.warp * F::q, at.lane);
+      UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> back;
-        exchange.load_column(back, p, lane);
+        load_column<F>(back, exchange, at.warp + i * G::warps, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
-          const auto matrix = RowMatrix<F::n1>::load(tables + T::outer + here(64 + m), m, lane);
-          const auto y = last_dft<Number, F, F::n1>(matrix, back, filter_scale * x_level.inverse);
-          const auto row = RowGradients::of(a, item, rows.channel);
-          store_rows<Number, F, true, S::aligned>(row.dpost, row.dy, a.out_length, Placement{F::inner, p * F::q}, m, y, lane);
+          const auto matrix = RowMatrix<F::n1>::load(tables_at(phase + m) + T::outer, m, at.lane);
+          store(last_dft<F>(matrix, back, filter_scale * scale), run, i * G::further, m);
         }
       }
     }
-
-    // z, to its spectrum, the filter's gradient and dx. Each column is overwritten by the warp that has read it.
-    NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
-      RealRows<F::n1 / 8, F::tiles> z, gate;
-      const Placement placement{F::inner, p * F::q};
-      load_rows<F, S::aligned>(z, row_of(a.dy, a.dy_strides, item, rows.channel), a.out_length, placement, lane);
-      if (S::post_gate)
-        load_rows<F, S::aligned>(gate, row_of(a.post_gate, a.post_strides, item, rows.channel), a.out_length, placement, lane);
-      apply_gate<Number, S::post_gate>(z, gate, z_level);
-      outer_dft<Number, F>(tables, exchange, z, p, a.out_length, lane, here);
+    if (G::through_exchange) {
+      meet();
+      if (next) fetch();
+      meet();
     }
-    ptx::block_barrier();
-    look_at(item + 1);
-    NO_UNROLL for (int k1 = warp; k1 < F::n1; k1 += G::warps) {
-      const auto inner = InnerMatrices<F>::load(tables + here(240 + k1), lane);
-      uint4 twiddle[F::tiles];
-      load_inner_twiddles<F>(twiddle, tables + here(280 + k1), k1, lane);
-      SpectrumRows<F> s = inner_dft<Number, F>(inner, exchange, twiddle, k1, lane);
-      const auto fold = FoldTwiddle::load(tables + T::fold + here(320 + k1), lane);
-      add_gradient<Number, F>(gradient, take_back<F>(stash, k1, 0, lane), s, fold, x_level.inverse * z_level.inverse, k1, 0, lane);
-      s = multiply_by_spectrum<Number, true, F>(s, fold, load_entry(k1));
-      load_inner_twiddles<F>(twiddle, tables + here(360 + k1), k1, lane);
-      inverse_inner_dft<Number, F>(inner, tables, exchange, s, twiddle, k1, lane, here(400 + k1));
-    }
-    ptx::block_barrier();
-    NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
-      ComplexRows<F::n1 / 8, F::tiles> back;
-      exchange.load_column(back, p, lane);
+    if (!next) return 0.f;
+    const Place at = place(phase + 2);
+    const Level level = level_of<Number>(peaks.get(at.lane));
+    NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
+      RealRows<F::n1 / 8, F::tiles> x;
+      input.load(x, level, length, p * F::q, at.lane);
+      if (G::through_exchange) meet();
       UNROLL for (int m = 0; m < F::outer_blocks; m++) {
-        const auto matrix = RowMatrix<F::n1>::load(tables + T::outer + here(440 + m), m, lane);
-        const auto dx = last_dft<Number, F, F::n1>(matrix, back, filter_scale * z_level.inverse);
-        RowGradients::of(a, item, rows.channel)
-            .template store_input<Number, F, S>(dx, a.length, Placement{F::inner, p * F::q}, m, lane);
+        const unsigned tables = tables_at(phase + m + 2);
+        const auto matrix = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
+        outer_dft<F>(tables, matrix, exchange, x, m, p, steps_of<F>(length), at.lane);
       }
+    }
+    meet();
+    return level.inverse;
+  };
+
+  float z_scale = 0;
+  NO_UNROLL for (int item = rows.first; item <= rows.end; item++) {
+    const bool next = item < rows.end;
+    // dx of the row before, and x into the exchange.
+    const float x_scale =
+        turn(item > rows.first, next, x_input, u(item), pre(item), a.length, z_scale, item,
+             [&](const OutputRuns<F::tiles>& dx, int run, int further, int m) {
+               RowGradients::of(a, item - 1, rows.channel, run).template store_input<Number, F, S>(dx, further, a.length - run, m);
+             });
+    if (!next) break;
+    if (!G::through_exchange) z_input.copy(dy(item), post(item), a.out_length, place(item + 1).thread);
+    {
+      const Place at = place(item + 2);
+      NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+        const unsigned tables = tables_at(item + unit);
+        const auto inner = InnerMatrices::load<F>(tables, at.lane);
+        uint4 twiddle[F::tiles];
+        load_inner_twiddles<F>(twiddle, tables, unit, at.lane);
+        SpectrumRows<F> s = inner_dft<F>(inner, exchange, twiddle, unit, at.lane);
+        stash.put(s, unit, at.lane);
+        if (!S::post_gate) continue;
+        s = multiply_by_spectrum<false, F>(s, FoldTwiddle::load(tables + T::fold, at.lane),
+                                           [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
+        load_inner_twiddles<F>(twiddle, tables_at(item + unit + 1), unit, at.lane);
+        inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
+      }
+    }
+    // y, where it had a gate, and z into the exchange.
+    z_scale = turn(S::post_gate, true, z_input, dy(item), post(item), a.out_length, x_scale, item + 3,
+                   [&](const OutputRuns<F::tiles>& y, int run, int further, int m) {
+                     RowGradients::of(a, item, rows.channel, run)
+                         .template store_gate<Number, F, S>(y, further, a.out_length - run, m);
+                   });
+    if (!G::through_exchange && item + 1 < rows.end) x_input.copy(u(item + 1), pre(item + 1), a.length, place(item + 4).thread);
+    const Place at = place(item + 5);
+    NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+      const unsigned tables = tables_at(item + unit + 2);
+      const auto inner = InnerMatrices::load<F>(tables, at.lane);
+      uint4 twiddle[F::tiles];
+      load_inner_twiddles<F>(twiddle, tables, unit, at.lane);
+      SpectrumRows<F> s = inner_dft<F>(inner, exchange, twiddle, unit, at.lane);
+      const auto fold = FoldTwiddle::load(tables + T::fold, at.lane);
+      add_gradient<F>(gradient, stash.get(unit, at.lane), s, fold, x_scale * z_scale, unit, 0, at.lane);
+      s = multiply_by_spectrum<true, F>(s, fold, [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
+      load_inner_twiddles<F>(twiddle, tables_at(item + unit + 3), unit, at.lane);
+      inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
     }
   }
 

@@ -8,9 +8,6 @@
 #include "memory.cuh"
 
 DEVICE unsigned negative_operand(unsigned x) { return x ^ 0x80008000u; }
-DEVICE uint4 negative_operand(uint4 a) {
-  return make_uint4(negative_operand(a.x), negative_operand(a.y), negative_operand(a.z), negative_operand(a.w));
-}
 
 // Data as B operand: blocks of 8 rows, tiles of 8 columns.
 template <int BLOCKS, int TILES>
@@ -37,84 +34,70 @@ struct RowMatrix {
   }
 };
 
-// Tile `tile` of the 16 rows that `a` stands for. Steps of 16 samples from `steps` on are zero and passed over.
-template <class Number, int N, int TILES>
+// The first stage of all, whose input is real. Steps of 16 samples from `steps` on are zero and passed over.
+template <int N, int TILES>
 DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const RealRows<N / 8, TILES>& x, int tile, int steps = N / 16) {
   Accumulators y;
   UNROLL for (int s = 0; s < N / 16; s++) {
     if (s > 0 && s >= steps) break;
-    ptx::mma(Number(), y.re, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
-    ptx::mma(Number(), y.im, a.im[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y.re, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y.im, a.im[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
   }
   return y;
 }
-template <class Number, int N, int TILES>
-DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
-  Accumulators y;
-  UNROLL for (int s = 0; s < N / 16; s++) {
-    const unsigned r0 = x.re[2 * s][tile], r1 = x.re[2 * s + 1][tile], i0 = x.im[2 * s][tile], i1 = x.im[2 * s + 1][tile];
-    ptx::mma(Number(), y.re, a.re[s], r0, r1);
-    ptx::mma(Number(), y.im, a.re[s], i0, i1);
-    ptx::mma(Number(), y.re, a.im[s], negative_operand(i0), negative_operand(i1));
-    ptx::mma(Number(), y.im, a.im[s], r0, r1);
-  }
-  return y;
-}
-template <class Number, int N, int TILES>
-DEVICE Accumulators inverse_dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
-  Accumulators y;
-  UNROLL for (int s = 0; s < N / 16; s++) {
-    const unsigned r0 = x.re[2 * s][tile], r1 = x.re[2 * s + 1][tile], i0 = x.im[2 * s][tile], i1 = x.im[2 * s + 1][tile];
-    ptx::mma(Number(), y.re, a.re[s], r0, r1);
-    ptx::mma(Number(), y.im, a.re[s], i0, i1);
-    ptx::mma(Number(), y.re, a.im[s], i0, i1);
-    ptx::mma(Number(), y.im, a.im[s], negative_operand(r0), negative_operand(r1));
-  }
-  return y;
-}
-// The real part alone, at half the price: the last stage of all.
-template <class Number, int N, int TILES>
+// The last one, of which the real part is wanted.
+template <int N, int TILES>
 DEVICE void real_inverse_dft_of_rows(float (&y)[4], const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
   UNROLL for (int i = 0; i < 4; i++) y[i] = 0;
   UNROLL for (int s = 0; s < N / 16; s++) {
-    ptx::mma(Number(), y, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
-    ptx::mma(Number(), y, a.im[s], x.im[2 * s][tile], x.im[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y, a.im[s], x.im[2 * s][tile], x.im[2 * s + 1][tile]);
   }
+}
+
+// The matrix between these two, 16 rows: complex on both sides.
+struct MiddleMatrix {
+  uint4 re, im, negative_im;
+  DEVICE MiddleMatrix load(unsigned table, int lane) {
+    const RowMatrix<16> a = RowMatrix<16>::load(table, 0, lane);
+    const uint4 i = a.im[0];
+    return {a.re[0], i,
+            make_uint4(negative_operand(i.x), negative_operand(i.y), negative_operand(i.z), negative_operand(i.w))};
+  }
+};
+template <bool INVERSE, int TILES>
+DEVICE Accumulators middle_dft_of_rows(const MiddleMatrix& a, const ComplexRows<2, TILES>& x, int tile) {
+  Accumulators y;
+  ptx::mma(Fp16(), y.re, a.re, x.re[0][tile], x.re[1][tile]);
+  ptx::mma(Fp16(), y.im, a.re, x.im[0][tile], x.im[1][tile]);
+  ptx::mma(Fp16(), y.re, INVERSE ? a.im : a.negative_im, x.im[0][tile], x.im[1][tile]);
+  ptx::mma(Fp16(), y.im, INVERSE ? a.negative_im : a.im, x.re[0][tile], x.re[1][tile]);
+  return y;
 }
 
 // The 16-point DFT as B operand: [2 j], [2 j + 1] are output tile j.
 struct ColumnMatrix {
-  unsigned re[4], im[4];
+  unsigned re[4], im[4], negative_im[4];
   DEVICE ColumnMatrix load(unsigned table, int lane) {
     const uint4 r = memory::load_shared<uint4>(table + lane * 16), i = memory::load_shared<uint4>(table + 512 + lane * 16);
-    return {{r.x, r.y, r.z, r.w}, {i.x, i.y, i.z, i.w}};
+    return {{r.x, r.y, r.z, r.w},
+            {i.x, i.y, i.z, i.w},
+            {negative_operand(i.x), negative_operand(i.y), negative_operand(i.z), negative_operand(i.w)}};
   }
 };
-DEVICE uint4 as_row_operand(const unsigned (&low)[2], const unsigned (&high)[2]) {
-  return make_uint4(low[0], low[1], high[0], high[1]);
-}
-
 // 16 columns (tiles `low`, `high`) to output tile `tile`.
-template <class Number>
+template <bool INVERSE>
 DEVICE Accumulators dft_of_columns(const ColumnMatrix& b, const Tile& low, const Tile& high, int tile) {
   Accumulators y;
-  const uint4 re = as_row_operand(low.re, high.re), im = as_row_operand(low.im, high.im);
+  const uint4 re = make_uint4(low.re[0], low.re[1], high.re[0], high.re[1]);
+  const uint4 im = make_uint4(low.im[0], low.im[1], high.im[0], high.im[1]);
   const int j = 2 * tile;
-  ptx::mma(Number(), y.re, re, b.re[j], b.re[j + 1]);
-  ptx::mma(Number(), y.im, re, b.im[j], b.im[j + 1]);
-  ptx::mma(Number(), y.re, im, negative_operand(b.im[j]), negative_operand(b.im[j + 1]));
-  ptx::mma(Number(), y.im, im, b.re[j], b.re[j + 1]);
-  return y;
-}
-template <class Number>
-DEVICE Accumulators inverse_dft_of_columns(const ColumnMatrix& b, const Tile& low, const Tile& high, int tile) {
-  Accumulators y;
-  const uint4 re = as_row_operand(low.re, high.re), im = as_row_operand(low.im, high.im);
-  const int j = 2 * tile;
-  ptx::mma(Number(), y.re, re, b.re[j], b.re[j + 1]);
-  ptx::mma(Number(), y.im, re, negative_operand(b.im[j]), negative_operand(b.im[j + 1]));
-  ptx::mma(Number(), y.re, im, b.im[j], b.im[j + 1]);
-  ptx::mma(Number(), y.im, im, b.re[j], b.re[j + 1]);
+  const unsigned(&plus)[4] = INVERSE ? b.negative_im : b.im;
+  const unsigned(&minus)[4] = INVERSE ? b.im : b.negative_im;
+  ptx::mma(Fp16(), y.re, re, b.re[j], b.re[j + 1]);
+  ptx::mma(Fp16(), y.im, re, plus[j], plus[j + 1]);
+  ptx::mma(Fp16(), y.re, im, minus[j], minus[j + 1]);
+  ptx::mma(Fp16(), y.im, im, b.re[j], b.re[j + 1]);
   return y;
 }
 
@@ -129,22 +112,21 @@ struct ColumnTiles {
   Tile tile[F::tiles];
 };
 
-template <class Number, class F>
+template <class F>
 DEVICE SpectrumRows<F> dft_of_columns(const ColumnMatrix& b, const ColumnTiles<F>& x) {
   SpectrumRows<F> y;
   UNROLL for (int c = 0; c < F::channels; c++)
     UNROLL for (int j = 0; j < 2; j++)
-      y.part[c][j] = rounded<Number>(dft_of_columns<Number>(b, x.tile[c], x.tile[c + F::channels], j));
+      y.part[c][j] = rounded(dft_of_columns<false>(b, x.tile[c], x.tile[c + F::channels], j));
   return y;
 }
 // The inverse, and the twiddles after it.
-template <class Number, class F>
+template <class F>
 DEVICE ColumnTiles<F> inverse_dft_of_columns(const ColumnMatrix& b, const SpectrumRows<F>& x, const uint4 (&twiddle)[F::tiles]) {
   ColumnTiles<F> y;
   UNROLL for (int j = 0; j < F::tiles; j++) {
     const int c = j % F::channels;
-    y.tile[j] = multiply_by_twiddle<Number, true>(
-        inverse_dft_of_columns<Number>(b, x.part[c][0], x.part[c][1], j / F::channels), twiddle[j]);
+    y.tile[j] = multiply_by_twiddle<true>(dft_of_columns<true>(b, x.part[c][0], x.part[c][1], j / F::channels), twiddle[j]);
   }
   return y;
 }
@@ -160,30 +142,29 @@ struct FoldTwiddle {
 
 // The product with a filter's spectrum, or (ADJOINT) with its conjugate: the product of x = E + z O and k = a + z b,
 // where z^2 = w, is (a E + w b O) + z (b E + a O), and its adjoint (conj a E + conj b O, conj (w b) E + conj a O).
-template <class Number, bool ADJOINT, class F, class LoadEntry>
+template <bool ADJOINT, class F, class LoadEntry>
 DEVICE SpectrumRows<F> multiply_by_spectrum(const SpectrumRows<F>& x, const FoldTwiddle& fold, LoadEntry&& load_entry) {
   SpectrumRows<F> y;
   UNROLL for (int j = 0; j < 2; j++) {
     const uint4 even = load_entry(j * F::channels);
     if constexpr (F::channels == 1) {
       UNROLL for (int half = 0; half < 2; half++) {
-        const auto k = half ? complex_from_table<Number>(even.z, even.w) : complex_from_table<Number>(even.x, even.y);
-        set_half<Number>(y.part[0][j], half, multiply(half_tile<Number>(x.part[0][j], half), ADJOINT ? conjugate(k) : k));
+        const Complex<Pair> k = half_of(even, half);
+        set_half(y.part[0][j], half, multiply(half_of(x.part[0][j], half), ADJOINT ? conjugate(k) : k));
       }
     } else {
       const uint4 odd = load_entry(j * F::channels + 1);
-      const auto w = complex_from_table<Number>(fold.re[j], fold.im[j]);
+      const Complex<Pair> w{{fold.re[j]}, {fold.im[j]}};
       UNROLL for (int half = 0; half < 2; half++) {
-        auto a = half ? complex_from_table<Number>(even.z, even.w) : complex_from_table<Number>(even.x, even.y);
-        auto b = half ? complex_from_table<Number>(odd.z, odd.w) : complex_from_table<Number>(odd.x, odd.y);
-        const auto e = half_tile<Number>(x.part[0][j], half), o = half_tile<Number>(x.part[1][j], half);
+        Complex<Pair> a = half_of(even, half), b = half_of(odd, half);
+        const Complex<Pair> e = half_of(x.part[0][j], half), o = half_of(x.part[1][j], half);
         if constexpr (ADJOINT) {
           a = conjugate(a), b = conjugate(b);
-          set_half<Number>(y.part[0][j], half, multiply_add(b, o, multiply(a, e)));
-          set_half<Number>(y.part[1][j], half, multiply_add(b, multiply(conjugate(w), e), multiply(a, o)));
+          set_half(y.part[0][j], half, multiply_add(b, o, multiply(a, e)));
+          set_half(y.part[1][j], half, multiply_add(b, multiply(conjugate(w), e), multiply(a, o)));
         } else {
-          set_half<Number>(y.part[0][j], half, multiply_add(b, multiply(w, o), multiply(a, e)));
-          set_half<Number>(y.part[1][j], half, multiply_add(a, o, multiply(b, e)));
+          set_half(y.part[0][j], half, multiply_add(b, multiply(w, o), multiply(a, e)));
+          set_half(y.part[1][j], half, multiply_add(a, o, multiply(b, e)));
         }
       }
     }

@@ -5,118 +5,107 @@
 #pragma once
 #include "half_rows.cuh"
 
+// 16 rows of k1 (one p), or the 16 rows of a unit of inner transforms; addresses are a lane's, of tile 0.
 template <class F>
 struct Exchange {
-  static_assert(F::p == 16, "the inner transform is one block of 16 rows");
-  static constexpr unsigned plane = F::points * 2, bytes = 2 * plane;
-  unsigned base;
+  static constexpr unsigned row = F::inner * 2, plane = F::points * 2, bytes = 2 * plane;
+  unsigned base;  // a multiple of `row`
 
-  METHOD unsigned at(unsigned part, unsigned k1, unsigned p, unsigned tile) const {
-    const unsigned piece = p * F::tiles + tile;
-    return base + part * plane + k1 * (F::inner * 2) + (piece ^ (piece >> 3 & 3) ^ (k1 & 7)) * 16;
+  METHOD unsigned at(unsigned part, unsigned k1, unsigned p) const {
+    const unsigned piece = p * F::tiles;
+    return (base + part * plane + k1 * row) ^ (piece ^ (piece >> 3 & 3) ^ (k1 & 7)) * 16;
   }
-  // A tile of 16 rows k1 (one p), or of 16 rows p (one k1).
-  METHOD void store_column(const Tile& x, int k1_block, int p, int tile, int lane) const {
-    ptx::store_matrix(at(lane / 16, 16 * k1_block + lane % 16, p, tile), x.re[0], x.re[1], x.im[0], x.im[1]);
+  METHOD unsigned column(int p, int lane) const { return at(lane / 16, lane % 16, p); }
+  METHOD unsigned unit(int u, int lane) const { return at(lane / 16, u * F::stack + lane % 16 / F::p, lane % F::p); }
+  DEVICE void store(unsigned at, const Tile& x, int tile) {
+    ptx::store_matrix(at ^ tile * 16, x.re[0], x.re[1], x.im[0], x.im[1]);
   }
-  METHOD void store_row(const Tile& x, int k1, int tile, int lane) const {
-    ptx::store_matrix(at(lane / 16, k1, lane % 16, tile), x.re[0], x.re[1], x.im[0], x.im[1]);
-  }
-  // All p of one k1, or all k1 of one p, as B operand.
-  METHOD void load_row(ComplexRows<2, F::tiles>& x, int k1, int lane) const {
+  // Two blocks of 8 rows as B operand.
+  template <int BLOCKS>
+  DEVICE void load(ComplexRows<BLOCKS, F::tiles>& x, int block, unsigned at) {
     UNROLL for (int j = 0; j < F::tiles; j++) {
       unsigned r[4];
-      ptx::load_matrix<true>(r, at(lane / 16, k1, lane % 16, j));
-      x.re[0][j] = r[0], x.re[1][j] = r[1], x.im[0][j] = r[2], x.im[1][j] = r[3];
-    }
-  }
-  METHOD void load_column(ComplexRows<F::n1 / 8, F::tiles>& x, int p, int lane) const {
-    UNROLL for (int j = 0; j < F::tiles; j++) {
-      unsigned r[4];
-      if constexpr (F::n1 == 16) {
-        ptx::load_matrix<true>(r, at(lane / 16, lane % 16, p, j));
-        x.re[0][j] = r[0], x.re[1][j] = r[1], x.im[0][j] = r[2], x.im[1][j] = r[3];
-      } else {
-        ptx::load_matrix<true>(r, at(0, lane, p, j));
-        UNROLL for (int block = 0; block < 4; block++) x.re[block][j] = r[block];
-        ptx::load_matrix<true>(r, at(1, lane, p, j));
-        UNROLL for (int block = 0; block < 4; block++) x.im[block][j] = r[block];
-      }
+      ptx::load_matrix<true>(r, at ^ j * 16);
+      x.re[block][j] = r[0], x.re[block + 1][j] = r[1], x.im[block][j] = r[2], x.im[block + 1][j] = r[3];
     }
   }
 };
 
-// The largest samples of a group's next row, found by its warps together: two turns, so that one is read while the other
-// is written.
+// The largest samples of a group's row, found by its warps together.
 template <int WARPS>
 struct GroupPeaks {
+  static constexpr unsigned bytes = WARPS * 4;
   unsigned base;
-  METHOD void put(int turn, int warp, int lane, unsigned peaks) const {
-    peaks = peak_over_lanes<32>(peaks);
-    if (lane == 0) memory::store_shared(base + (turn * WARPS + warp) * 4, peaks);
+  METHOD void put(int warp, int lane, unsigned peaks) const {
+    peaks = peaks_over_warp(peaks);
+    if (lane == 0) memory::store_shared(base + warp * 4, peaks);
   }
-  METHOD unsigned get(int turn, int lane) const {
-    return peak_over_lanes<WARPS>(memory::load_shared<unsigned>(base + (turn * WARPS + lane % WARPS) * 4));
-  }
+  METHOD unsigned get(int lane) const { return peaks_over_warp(memory::load_shared<unsigned>(base + lane % WARPS * 4)); }
 };
 
-// What every k1 of the inner transform uses, in registers while a row's are done.
-template <class F>
+DEVICE uint4 load_two(unsigned at, unsigned distance) {
+  const uint2 low = memory::load_shared<uint2>(at), high = memory::load_shared<uint2>(at + distance);
+  return make_uint4(low.x, low.y, high.x, high.y);
+}
+
+// What every unit of the inner transforms uses, in registers while a row's are done.
 struct InnerMatrices {
-  RowMatrix<F::p> rows;
+  MiddleMatrix rows;
   ColumnMatrix columns;
+  template <class F>
   DEVICE InnerMatrices load(unsigned tables, int lane) {
-    return {RowMatrix<F::p>::load(tables + Tables<F>::rows, 0, lane), ColumnMatrix::load(tables + Tables<F>::columns, lane)};
+    return {MiddleMatrix::load(tables + Tables<F>::rows, lane), ColumnMatrix::load(tables + Tables<F>::columns, lane)};
   }
 };
 // W_PQ^(kp q) W_M^(q (k1 - 1/4)): the second factor is what of the outer twiddle depends on the column. Held for all k1, the
 // first would cost the registers that keep three blocks on a multiprocessor.
 template <class F>
-DEVICE void load_inner_twiddles(uint4 (&to)[F::tiles], unsigned tables, int k1, int lane) {
+DEVICE void load_inner_twiddles(uint4 (&to)[F::tiles], unsigned tables, int unit, int lane) {
+  constexpr unsigned one_k1 = 4 * F::tiles * 8;
   UNROLL for (int j = 0; j < F::tiles; j += 2) {
-    const uint4 w = memory::load_shared<uint4>(tables + Tables<F>::outer_columns + ((k1 * 4 + lane % 4) * F::tiles + j) * 8);
-    const unsigned at = tables + Tables<F>::twiddle + (j * 32 + lane) * 16;
-    to[j] = multiply_twiddles(memory::load_shared<uint4>(at), w.x, w.y);
-    to[j + 1] = multiply_twiddles(memory::load_shared<uint4>(at + 512), w.z, w.w);
+    const unsigned at = tables + Tables<F>::outer_columns + unit * F::stack * one_k1 + (lane % 4 * F::tiles + j) * 8;
+    const uint4 low = memory::load_shared<uint4>(at);  // tiles j and j + 1
+    const uint4 high = F::stack == 2 ? memory::load_shared<uint4>(at + one_k1) : low;
+    const unsigned inner = tables + Tables<F>::twiddle + (j * 32 + lane) * 16;
+    to[j] = multiply_twiddles(memory::load_shared<uint4>(inner), make_uint4(low.x, low.y, high.x, high.y));
+    to[j + 1] = multiply_twiddles(memory::load_shared<uint4>(inner + 512), make_uint4(low.z, low.w, high.z, high.w));
   }
 }
 
-// Column p of the row: its N1-point DFT and what of the twiddle depends on p, into the exchange.
-template <class Number, class F, class Here>
-DEVICE void outer_dft(unsigned tables, const Exchange<F>& exchange, const RealRows<F::n1 / 8, F::tiles>& x, int p, int length,
-                      int lane, Here&& here) {
-  using T = Tables<F>;
-  const int steps = (length + 16 * F::inner - 1) / (16 * F::inner);  // of 16 rows that are not all zero
-  UNROLL for (int m = 0; m < F::outer_blocks; m++) {
-    const auto matrix = RowMatrix<F::n1>::load(tables + T::outer + here(m), m, lane);
-    const unsigned at = tables + T::outer_by_k1 + here(8) + (16 * m + lane / 4 + F::n1 * p) * 8;
-    const uint2 low = memory::load_shared<uint2>(at), high = memory::load_shared<uint2>(at + 64);
-    const uint4 twiddle = make_uint4(low.x, low.y, high.x, high.y);
-    UNROLL for (int j = 0; j < F::tiles; j++)
-      exchange.store_column(multiply_by_twiddle<Number, false>(dft_of_rows<Number, F::n1>(matrix, x, j, steps), twiddle), m, p, j,
-                            lane);
-  }
+// Column p of the row: its N1-point DFT, 16 rows of it, and what of the twiddle depends on p, into the exchange.
+template <class F>
+DEVICE void outer_dft(unsigned tables, const RowMatrix<F::n1>& matrix, const Exchange<F>& exchange,
+                      const RealRows<F::n1 / 8, F::tiles>& x, int block, int p, int steps, int lane) {
+  const uint4 twiddle = load_two(tables + Tables<F>::outer_by_k1 + (16 * block + lane / 4 + F::n1 * p) * 8, 64);
+  const unsigned to = exchange.column(p, lane) + block * 16 * Exchange<F>::row;
+  UNROLL for (int j = 0; j < F::tiles; j++)
+    Exchange<F>::store(to, multiply_by_twiddle<false>(dft_of_rows(matrix, x, j, steps), twiddle), j);
 }
-// Row k1 out of the exchange and into its spectrum, and back.
-template <class Number, class F>
-DEVICE SpectrumRows<F> inner_dft(const InnerMatrices<F>& inner, const Exchange<F>& exchange,
-                                 const uint4 (&twiddle)[F::tiles], int k1, int lane) {
+// A unit out of the exchange and into its spectrum, and back.
+template <class F>
+DEVICE SpectrumRows<F> inner_dft(const InnerMatrices& inner, const Exchange<F>& exchange, const uint4 (&twiddle)[F::tiles],
+                                 int unit, int lane) {
   ComplexRows<2, F::tiles> x;
-  exchange.load_row(x, k1, lane);
+  Exchange<F>::load(x, 0, exchange.unit(unit, lane));
   ColumnTiles<F> columns;
   UNROLL for (int j = 0; j < F::tiles; j++)
-    columns.tile[j] = multiply_by_twiddle<Number, false>(dft_of_rows<Number, F::p>(inner.rows, x, j), twiddle[j]);
-  return dft_of_columns<Number, F>(inner.columns, columns);
+    columns.tile[j] = multiply_by_twiddle<false>(middle_dft_of_rows<false>(inner.rows, x, j), twiddle[j]);
+  return dft_of_columns<F>(inner.columns, columns);
 }
-template <class Number, class F>
-DEVICE void inverse_inner_dft(const InnerMatrices<F>& inner, unsigned tables, const Exchange<F>& exchange,
-                              const SpectrumRows<F>& s, const uint4 (&twiddle)[F::tiles], int k1, int lane, unsigned here) {
+template <class F>
+DEVICE void inverse_inner_dft(const InnerMatrices& inner, unsigned tables, const Exchange<F>& exchange, const SpectrumRows<F>& s,
+                              const uint4 (&twiddle)[F::tiles], int unit, int lane) {
   ComplexRows<2, F::tiles> z;
-  transpose_into<F>(z, 0, inverse_dft_of_columns<Number, F>(inner.columns, s, twiddle));
-  const unsigned at = tables + Tables<F>::outer_by_p + here + (k1 * F::p + lane / 4) * 8;
-  const uint2 low = memory::load_shared<uint2>(at), high = memory::load_shared<uint2>(at + 64);
-  const uint4 outer = make_uint4(low.x, low.y, high.x, high.y);
-  ptx::warp_barrier();  // every lane has read this row
+  transpose_into<F>(z, 0, inverse_dft_of_columns<F>(inner.columns, s, twiddle));
+  const uint4 outer = load_two(tables + Tables<F>::outer_by_p + (unit * 16 + lane / 4) * 8, 64);
+  const unsigned to = exchange.unit(unit, lane);
+  ptx::warp_barrier();  // every lane has read this unit
   UNROLL for (int j = 0; j < F::tiles; j++)
-    exchange.store_row(multiply_by_twiddle<Number, true>(inverse_dft_of_rows<Number, F::p>(inner.rows, z, j), outer), k1, j, lane);
+    Exchange<F>::store(to, multiply_by_twiddle<true>(middle_dft_of_rows<true>(inner.rows, z, j), outer), j);
+}
+// Column p back out of it, its N1-point DFT still to be done.
+template <class F>
+DEVICE void load_column(ComplexRows<F::n1 / 8, F::tiles>& x, const Exchange<F>& exchange, int p, int lane) {
+  UNROLL for (int m = 0; m < F::outer_blocks; m++)
+    Exchange<F>::load(x, 2 * m, exchange.column(p, lane) + m * 16 * Exchange<F>::row);
 }

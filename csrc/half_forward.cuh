@@ -1,7 +1,7 @@
 // The fused forward convolution in half precision: y = post_gate ((u pre_gate) * k), one kernel.
 //
 // Two forms of one formula. Up to 1K points a row lives in one warp's registers, and warps walk rows on their own. Beyond,
-// a group of warps shares a row: the outermost DFT crosses shared memory, the inner ones stay in registers.
+// the block's warps share a row: the outermost DFT crosses shared memory, the inner ones stay in registers.
 #pragma once
 #include "half_exchange.cuh"
 #include "half_rows.cuh"
@@ -26,162 +26,221 @@ DEVICE Sample* row_of(void* tensor, Strides strides, int item, int channel) {
   return static_cast<Sample*>(tensor) + item * strides.batch + channel * strides.channel;
 }
 
-// What a block loads once: tables, then the filter's spectrum.
-template <class F>
-DEVICE void load_constants(unsigned shared, const Arguments& a, const Rows& rows, int threads) {
-  memory::async_copy_block(shared, a.tables, Tables<F>::bytes, threads);
-  memory::async_copy_block(shared + Tables<F>::bytes, static_cast<const char*>(a.spectrum) + rows.filter * Spectrum<F>::bytes,
-                           Spectrum<F>::bytes, threads);
+// What a block loads once: tables, and the filter's spectrum where it is kept; a barrier is the caller's.
+template <class F, bool RESIDENT>
+DEVICE void load_constants(unsigned tables, unsigned spectrum, const Arguments& a, const Rows& rows, int threads) {
+  memory::async_copy_block(tables, a.tables, Tables<F>::bytes, threads);
+  if (RESIDENT)
+    memory::async_copy_block(spectrum, static_cast<const char*>(a.spectrum) + rows.filter * Spectrum<F>::bytes, Spectrum<F>::bytes,
+                             threads);
   ptx::async_commit();
   ptx::async_wait<0>();
-  ptx::block_barrier();
 }
+// An entry of the filter's spectrum, out of shared or device memory.
+template <class F, bool RESIDENT>
+struct FilterEntries {
+  unsigned shared;
+  const uint4* device;
+  DEVICE FilterEntries of(unsigned shared, const Arguments& a, const Rows& rows) {
+    return {shared, static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries};
+  }
+  METHOD uint4 load(int unit, int row_block, int tile, int lane) const {
+    const int entry = Spectrum<F>::entry(unit, row_block, tile, lane);
+    return RESIDENT ? memory::load_shared<uint4>(shared + entry * 16) : memory::load(device + entry);
+  }
+};
 
 // ---- a row in a warp
 
-template <class F, class S>
+template <class Number, class F, class S>
 struct WarpForward {
   static_assert(F::n1 == 1, "one warp holds a row of two factors");
+  using Input = StagedInput<Number, F, 32, S::pre_gate, S::aligned>;
   static constexpr int warps = 4, threads = 32 * warps;
   static constexpr int blocks_per_multiprocessor = S::aligned ? 4 : 3;
-  static constexpr unsigned shared_bytes = Tables<F>::bytes + Spectrum<F>::bytes;
+  static constexpr unsigned tables = warps * Input::bytes, spectrum = tables + Tables<F>::bytes;
+  static constexpr unsigned shared_bytes = spectrum + Spectrum<F>::bytes;
 };
 
 template <class Number, class F, class S>
-KERNEL((WarpForward<F, S>::threads), (WarpForward<F, S>::blocks_per_multiprocessor)) half_forward_warp(Arguments a) {
+KERNEL((WarpForward<Number, F, S>::threads), (WarpForward<Number, F, S>::blocks_per_multiprocessor))
+half_forward_warp(Arguments a) {
   using T = Tables<F>;
-  constexpr int warps = WarpForward<F, S>::warps, steps = F::p / 16;
-  const int lane = ptx::thread() % 32, warp = ptx::thread() / 32;
-  const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
+  using W = WarpForward<Number, F, S>;
+  const int warp = ptx::thread() / 32;
+  const unsigned shared = memory::shared_base();
+  const auto input = W::Input::at(shared + warp * W::Input::bytes);
   const Rows rows = rows_of_block(a);
-  load_constants<F>(tables, a, rows, WarpForward<F, S>::threads);
+  const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
+  auto meet = [] { ptx::warp_barrier(); };
+  // Where tables are, and the lane, in forms that no compiler recognises: loads and arithmetic stay where they are written.
+  auto tables_at = [&](int place) { return shared + W::tables + (static_cast<unsigned>(place) & a.zero); };
+  auto here = [&](int phase) { return static_cast<int>(ptx::thread() % 32) | (phase & static_cast<int>(a.zero)); };
+  if (rows.first + warp < rows.end) input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
+  load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
-  const Placement placement{F::q, 0};
 
-  NO_UNROLL for (int item = rows.first + warp; item < rows.end; item += warps) {
-    // Zero, but for all the compiler knows another one each row and place: keeps table loads where they are.
-    auto here = [&](int place) { return static_cast<unsigned>(item + place) & a.zero; };
-    const Sample* u = row_of(a.u, a.u_strides, item, rows.channel);
-    const Sample* pre = row_of(a.pre_gate, a.pre_strides, item, rows.channel);
-    const Sample* post = row_of(a.post_gate, a.post_strides, item, rows.channel);
-
-    RealRows<F::p / 8, F::tiles> x, gate;
-    Level level;
-    load_rows<F, S::aligned>(x, u, a.length, placement, lane);
-    if (S::pre_gate) load_rows<F, S::aligned>(gate, pre, a.length, placement, lane);
-    if (has_level<Number>) level = level_of(peak_over_lanes<32>(peaks_of<S::pre_gate>(x, gate)));
-    apply_gate<Number, S::pre_gate>(x, gate, level);
+  NO_UNROLL for (int item = rows.first + warp; item < rows.end; item += W::warps) {
+    const int lane = here(item);
+    RealRows<F::p / 8, F::tiles> x;
+    input.arrive(u(item), pre(item), a.length, lane, meet);
+    const Level level = level_of<Number>(peaks_over_warp(input.peaks(a.length, lane)));
+    const float scale = filter_scale * level.inverse;
+    meet();
+    input.load(x, level, a.length, 0, lane);
+    meet();
+    if (item + W::warps < rows.end) input.copy(u(item + W::warps), pre(item + W::warps), a.length, lane);
+    if (S::post_gate && item + W::warps < rows.end) prefetch_row(post(item + W::warps), a.out_length, lane);
 
     ComplexRows<F::p / 8, F::tiles> z;
-    UNROLL for (int m = 0; m < steps; m++) {
+    UNROLL for (int m = 0; m < F::row_blocks; m++) {
+      const unsigned tables = tables_at(item + m);
       ColumnTiles<F> columns;
       uint4 twiddle[F::tiles];
-      const auto rows_matrix = RowMatrix<F::p>::load(tables + T::rows + here(m), m, lane);
+      const auto rows_matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);
       UNROLL for (int j = 0; j < F::tiles; j++) {
-        twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + here(8 + m) + ((m * F::tiles + j) * 32 + lane) * 16);
-        columns.tile[j] = multiply_by_twiddle<Number, false>(dft_of_rows<Number, F::p>(rows_matrix, x, j), twiddle[j]);
+        twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+        columns.tile[j] = multiply_by_twiddle<false>(dft_of_rows(rows_matrix, x, j, steps_of<F>(a.length)), twiddle[j]);
       }
-      const auto column_matrix = ColumnMatrix::load(tables + T::columns + here(16 + m), lane);
-      const auto fold = FoldTwiddle::load(tables + T::fold + here(24 + m), lane);
-      SpectrumRows<F> s = dft_of_columns<Number, F>(column_matrix, columns);
-      s = multiply_by_spectrum<Number, false, F>(s, fold, [&](int tile) {
-        return memory::load_shared<uint4>(spectrum + here(32 + m) + Spectrum<F>::entry(0, m, tile, lane) * 16);
-      });
+      const auto column_matrix = ColumnMatrix::load(tables + T::columns, lane);
+      SpectrumRows<F> s = dft_of_columns<F>(column_matrix, columns);
+      const auto fold = FoldTwiddle::load(tables + T::fold, lane);
+      s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(0, m, tile, lane); });
+      const unsigned again = tables_at(item + m + 4);  // there is no room to keep twiddles meanwhile
       UNROLL for (int j = 0; j < F::tiles; j++)
-        twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + here(40 + m) + ((m * F::tiles + j) * 32 + lane) * 16);
-      transpose_into<F>(z, m, inverse_dft_of_columns<Number, F>(column_matrix, s, twiddle));
+        twiddle[j] = memory::load_shared<uint4>(again + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+      transpose_into<F>(z, m, inverse_dft_of_columns<F>(column_matrix, s, twiddle));
     }
-    const float scale = filter_scale * (has_level<Number> ? level.inverse : 1.f);
-    UNROLL for (int m = 0; m < steps; m++) {
-      if (16 * m * F::q >= a.out_length) break;
-      const auto rows_matrix = RowMatrix<F::p>::load(tables + T::rows + here(48 + m), m, lane);
-      const auto y = last_dft<Number, F, F::p>(rows_matrix, z, scale);
-      store_rows<Number, F, S::post_gate, S::aligned>(row_of(a.y, a.y_strides, item, rows.channel), post, a.out_length, placement,
-                                                      m, y, lane);
+    const int run = first_run<F>(0, here(item + 1)), left = a.out_length - run;
+    Sample* y = row_of(a.y, a.y_strides, item, rows.channel) + run;
+    const Sample* gate_run = post(item) + run;
+    UNROLL for (int m = 0; m < F::row_blocks; m++) {
+      if (16 * m * F::stride >= a.out_length) break;
+      GateRuns<F, S::aligned> gate;
+      if (S::post_gate) gate.load(gate_run, left, m);
+      const auto runs = last_dft<F>(RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, here(item + 2 + m)), z, scale);
+      store_rows<Number, F, S::post_gate, S::aligned>(y, left, m, gate, runs);
     }
   }
 }
 
-// ---- a row in a group of warps
+// ---- a row in a block
 
-template <class F, class S, int GROUPS>
-struct GroupForward {
-  static constexpr int warps = 8, threads = 32 * warps * GROUPS;
-  static constexpr int blocks_per_multiprocessor = F::points <= 4096 ? (S::aligned ? 3 : 2) : F::points <= 8192 ? 2 : 1;
-  static constexpr unsigned constants = Tables<F>::bytes + Spectrum<F>::bytes;
-  static constexpr unsigned peaks = 2 * warps * 4;  // of two rows, a word a warp
-  static constexpr unsigned group_bytes = Exchange<F>::bytes + peaks;
-  static constexpr unsigned shared_bytes = constants + GROUPS * group_bytes;
+struct Place {
+  int thread, warp, lane;
+  METHOD explicit Place(int thread) : thread(thread), warp(thread / 32), lane(thread % 32) {}
 };
 
-// Each group of 8 warps walks its own rows, so that one loads while the other computes.
-template <class Number, class F, class S, int GROUPS>
-KERNEL((GroupForward<F, S, GROUPS>::threads), (GroupForward<F, S, GROUPS>::blocks_per_multiprocessor)) half_forward_group(Arguments a) {
+template <class Number, class F, class S, bool RESIDENT>
+struct GroupForward {
+  static constexpr int warps = F::points <= 2048 ? 4 : F::points <= 8192 ? 8 : 16, threads = 32 * warps;
+  static constexpr int blocks_per_multiprocessor = F::points <= 2048 ? 5 : F::points <= 4096 ? 3 : F::points <= 8192 ? 2 : 1;
+  using Input = StagedInput<Number, F, threads, S::pre_gate, S::aligned>;
+  using Peaks = GroupPeaks<warps>;
+  static constexpr unsigned input = Exchange<F>::bytes, tables = input + Input::bytes, peaks = tables + Tables<F>::bytes;
+  static constexpr unsigned spectrum = peaks + Peaks::bytes;
+  static constexpr unsigned shared_bytes = spectrum + (RESIDENT ? Spectrum<F>::bytes : 0);
+  static constexpr int columns = F::p / warps;           // that a warp transforms,
+  static constexpr int further = warps * F::q;           // and samples from one to the next
+  static_assert(F::p % warps == 0 && F::units % warps == 0, "all warps have as much to do");
+};
+
+// RESIDENT: the filter's spectrum is kept in shared memory.
+template <class Number, class F, class S, bool RESIDENT>
+KERNEL((GroupForward<Number, F, S, RESIDENT>::threads), (GroupForward<Number, F, S, RESIDENT>::blocks_per_multiprocessor))
+half_forward_group(Arguments a) {
   using T = Tables<F>;
-  using G = GroupForward<F, S, GROUPS>;
-  const int lane = ptx::thread() % 32, warp = ptx::thread() / 32 % G::warps, group = ptx::thread() / (32 * G::warps);
-  const unsigned tables = memory::shared_base(), spectrum = tables + T::bytes;
-  const Exchange<F> exchange{tables + G::constants + group * G::group_bytes};
-  const GroupPeaks<G::warps> peaks{exchange.base + Exchange<F>::bytes};
+  using G = GroupForward<Number, F, S, RESIDENT>;
+  const unsigned shared = memory::shared_base();
+  const Exchange<F> exchange{shared};
+  const auto input = G::Input::at(shared + G::input);
+  const typename G::Peaks peaks{shared + G::peaks};
   const Rows rows = rows_of_block(a);
-  load_constants<F>(tables, a, rows, G::threads);
+  const auto filter = FilterEntries<F, RESIDENT>::of(shared + G::spectrum, a, rows);
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
+  auto meet = [] { ptx::block_barrier(); };
+  input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
+  load_constants<F, RESIDENT>(shared + G::tables, filter.shared, a, rows, G::threads);
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
-  auto turn = [&](int item) { return (item - rows.first) / GROUPS % 2; };
-  auto look_at = [&](int item) {
-    if (has_level<Number> && item < rows.end)
-      peaks.put(turn(item), warp, lane, peaks_in_memory<S::pre_gate, S::aligned>(
-          row_of(a.u, a.u_strides, item, rows.channel), row_of(a.pre_gate, a.pre_strides, item, rows.channel), a.length,
-          warp * 32 + lane, G::warps * 32));
-  };
-  auto meet = [&] { ptx::named_barrier(1 + group, G::warps * 32); };
 
-  look_at(rows.first + group);
-  meet();
-  NO_UNROLL for (int item = rows.first + group; item < rows.end; item += GROUPS) {
-    auto here = [&](int place) { return static_cast<unsigned>(item + place) & a.zero; };
-    Level level;
-    if (has_level<Number>) level = level_of(peaks.get(turn(item), lane));
-
-    // Columns: the outer DFT of each p.
-    NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
-      RealRows<F::n1 / 8, F::tiles> x, gate;
-      const Placement placement{F::inner, p * F::q};
-      load_rows<F, S::aligned>(x, row_of(a.u, a.u_strides, item, rows.channel), a.length, placement, lane);
-      if (S::pre_gate)
-        load_rows<F, S::aligned>(gate, row_of(a.pre_gate, a.pre_strides, item, rows.channel), a.length, placement, lane);
-      apply_gate<Number, S::pre_gate>(x, gate, level);
-      outer_dft<Number, F>(tables, exchange, x, p, a.length, lane, here);
-    }
-    meet();
-    look_at(item + GROUPS);
-    // Rows: all inner DFTs of each k1, and the product.
-    const auto inner = InnerMatrices<F>::load(tables + here(72), lane);
-    NO_UNROLL for (int k1 = warp; k1 < F::n1; k1 += G::warps) {
-      uint4 twiddle[F::tiles];
-      load_inner_twiddles<F>(twiddle, tables + here(80 + k1), k1, lane);
-      SpectrumRows<F> s = inner_dft<Number, F>(inner, exchange, twiddle, k1, lane);
-      const auto fold = FoldTwiddle::load(tables + T::fold + here(120 + k1), lane);
-      s = multiply_by_spectrum<Number, false, F>(s, fold, [&](int tile) {
-        return memory::load_shared<uint4>(spectrum + Spectrum<F>::entry(k1, 0, tile, lane) * 16);
-      });
-      // fp32 pairs leave no registers to keep the twiddles in meanwhile.
-      if (!has_level<Number>) load_inner_twiddles<F>(twiddle, tables + here(160 + k1), k1, lane);
-      inverse_inner_dft<Number, F>(inner, tables, exchange, s, twiddle, k1, lane, here(200 + k1));
-    }
-    meet();
-    // Columns again. Each is read by the warp that will overwrite it with the next row's, so no barrier follows.
-    const float scale = filter_scale * (has_level<Number> ? level.inverse : 1.f);
-    NO_UNROLL for (int p = warp; p < F::p; p += G::warps) {
-      ComplexRows<F::n1 / 8, F::tiles> z;
-      exchange.load_column(z, p, lane);
-      UNROLL for (int m = 0; m < F::outer_blocks; m++) {
-        if (16 * m * F::inner >= a.out_length) break;
-        const auto matrix = RowMatrix<F::n1>::load(tables + T::outer + here(64 + m), m, lane);
-        const auto y = last_dft<Number, F, F::n1>(matrix, z, scale);
-        store_rows<Number, F, S::post_gate, S::aligned>(
-            row_of(a.y, a.y_strides, item, rows.channel), row_of(a.post_gate, a.post_strides, item, rows.channel), a.out_length,
-            Placement{F::inner, p * F::q}, m, y, lane);
+  // Columns are the warp's own: where it has read one row it writes the next, and the barrier serves both ends.
+  const int steps = steps_of<F>(a.length);
+  auto place = [&](int phase) { return Place(static_cast<int>(ptx::thread()) | (phase & static_cast<int>(a.zero))); };
+  float scale = 0;
+  NO_UNROLL for (int item = rows.first - 1; item < rows.end; item++) {
+    // Where tables are and which thread this is, in forms that no compiler recognises: loads and arithmetic stay where they
+    // are written, instead of being moved out of the loop, for which there are no registers.
+    const unsigned tables = shared + G::tables + (static_cast<unsigned>(item) & a.zero);
+    const bool here = item >= rows.first, next = item + 1 < rows.end;
+    GateRuns<F, S::aligned> gate[G::columns][F::outer_blocks];
+    if (here) {
+      // Rows: all inner DFTs of each k1, and the product.
+      const Place at = place(item);
+      const auto inner = InnerMatrices::load<F>(tables, at.lane);
+      NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+        uint4 twiddle[F::tiles];
+        load_inner_twiddles<F>(twiddle, tables, unit, at.lane);
+        SpectrumRows<F> s = inner_dft<F>(inner, exchange, twiddle, unit, at.lane);
+        const auto fold = FoldTwiddle::load(tables + T::fold, at.lane);
+        s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
+        inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
       }
+      if (S::post_gate) {
+        const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
+        const Sample* gate_run = post(item) + run;
+        UNROLL for (int i = 0; i < G::columns; i++)
+          UNROLL for (int m = 0; m < F::outer_blocks; m++) gate[i][m].load(gate_run + i * G::further, left - i * G::further, m);
+      }
+    }
+    if (next) {
+      const Place at = place(item + 1);
+      input.arrive(u(item + 1), pre(item + 1), a.length, at.thread, meet);
+      peaks.put(at.warp, at.lane, input.peaks(a.length, at.thread));
+    }
+    meet();
+    if (here) {
+      // Columns: the last DFT of each p.
+      const Place at = place(item + 2);
+      const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
+      Sample* y = ptx::opaque(row_of(a.y, a.y_strides, item, rows.channel) + run);
+      auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
+      UNROLL for (int i = 0; i < G::columns; i++) {
+        ComplexRows<F::n1 / 8, F::tiles> z;
+        load_column<F>(z, exchange, at.warp + i * G::warps, at.lane);
+        UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+          if (16 * m * F::stride >= a.out_length) break;
+          if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
+          const auto runs = last_dft<F>(outer, z, scale);
+          store_rows<Number, F, S::post_gate, S::aligned>(y + i * G::further, left - i * G::further, m, gate[i][m], runs);
+        }
+      }
+    }
+    if (next) {
+      // And the first one of the next row.
+      const Place at = place(item + 3);
+      const Level level = level_of<Number>(peaks.get(at.lane));
+      scale = filter_scale * level.inverse;
+      auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
+      NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
+        RealRows<F::n1 / 8, F::tiles> x;
+        input.load(x, level, a.length, p * F::q, at.lane);
+        UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+          if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
+          outer_dft<F>(tables, outer, exchange, x, m, p, steps, at.lane);
+        }
+      }
+    }
+    meet();
+    if (item + 2 < rows.end) {
+      const Place at = place(item + 4);
+      input.copy(u(item + 2), pre(item + 2), a.length, at.thread);
+      if (S::post_gate) prefetch_row(post(item + 2), a.out_length, at.thread);
     }
   }
 }

@@ -13,6 +13,9 @@ using ptx::shared_base;
 // Memory that no kernel of this launch writes.
 template <class T>
 DEVICE T load(const T* from) { return __ldg(from); }
+// The same, not later than it is written.
+template <class T>
+DEVICE T load_now(const T* from) { return ptx::load_now(from); }
 // Memory that this thread may itself have written.
 template <class T>
 DEVICE T load_own(const T* from) { return *from; }
@@ -25,6 +28,8 @@ DEVICE T load(const T* from) {
   emulator::load_device(from, &value, sizeof(T));
   return value;
 }
+template <class T>
+DEVICE T load_now(const T* from) { return load(from); }
 template <class T>
 DEVICE T load_own(const T* from) { return load(from); }
 template <class T>

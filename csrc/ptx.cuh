@@ -38,6 +38,7 @@ DEVICE void named_barrier(int id, int threads) {
 DEVICE float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 DEVICE float shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
+DEVICE unsigned maximum_over_warp(unsigned x) { return __reduce_max_sync(0xffffffffu, x); }
 
 // A value the optimiser cannot see through: addresses made from it are not hoisted out of loops.
 DEVICE unsigned opaque(unsigned x) {
@@ -58,7 +59,7 @@ DEVICE T* opaque(T* x) {  // in device memory, and known to be
 // ---- shared memory, by 32-bit shared address (see memory.cuh for the names kernels use)
 
 DEVICE unsigned shared_base() {
-  extern __shared__ __align__(128) unsigned char dynamic_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
   return static_cast<unsigned>(__cvta_generic_to_shared(dynamic_shared_memory));
 }
 DEVICE void load_shared(unsigned at, unsigned& v) { asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at)); }
@@ -89,6 +90,27 @@ DEVICE void store_shared(unsigned at, uint4 v) {
 DEVICE void store_shared(unsigned at, float4 v) {
   asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(at), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
 }
+
+// ---- device memory, ahead of its use
+
+// A load that stays where it is written: the compiler moves others past barriers, to their use.
+DEVICE uint2 load_now(const uint2* from) {
+  uint2 v;
+  asm volatile("ld.volatile.global.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from) : "memory");
+  return v;
+}
+DEVICE uint4 load_now(const uint4* from) {
+  uint4 v;
+  asm volatile("ld.volatile.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from) : "memory");
+  return v;
+}
+DEVICE unsigned short load_now(const unsigned short* from) {
+  unsigned short v;
+  asm volatile("ld.volatile.global.u16 %0, [%1];" : "=h"(v) : "l"(from) : "memory");
+  return v;
+}
+// The line of 128 bytes, into the L2 cache.
+DEVICE void prefetch(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
 
 // ---- asynchronous copies, device to shared memory; visible to the thread after its wait, to others after a barrier
 
@@ -200,9 +222,19 @@ DEVICE unsigned multiply_add(Bf16, unsigned a, unsigned b, unsigned c) {
 }
 // Before sm_90 bf16 has no product of its own; adding -0 leaves every product as it is.
 DEVICE unsigned multiply(Bf16, unsigned a, unsigned b) { return multiply_add(Bf16(), a, b, 0x80008000u); }
+DEVICE unsigned negative(Fp16, unsigned a) {
+  unsigned v;
+  asm("neg.f16x2 %0, %1;" : "=r"(v) : "r"(a));
+  return v;
+}
 DEVICE unsigned maximum(Fp16, unsigned a, unsigned b) {
   unsigned v;
   asm("max.f16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
+  return v;
+}
+DEVICE unsigned maximum(Bf16, unsigned a, unsigned b) {
+  unsigned v;
+  asm("max.bf16x2 %0, %1, %2;" : "=r"(v) : "r"(a), "r"(b));
   return v;
 }
 DEVICE unsigned permute_bytes(unsigned a, unsigned b, unsigned selector) { return __byte_perm(a, b, selector); }

@@ -493,6 +493,11 @@ inline T shuffle(T x, int lane) {
 DEVICE float shuffle_xor(float x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
 DEVICE float shuffle(float x, int lane) { return detail::shuffle(x, lane); }
+DEVICE unsigned maximum_over_warp(unsigned x) {
+  for (int mask = 16; mask > 0; mask /= 2) x = std::max(x, shuffle_xor(x, mask));
+  return x;
+}
+DEVICE void prefetch(const void*) {}
 DEVICE unsigned opaque(unsigned x) { return x; }
 DEVICE int opaque(int x) { return x; }
 template <class T>
@@ -546,7 +551,9 @@ DEVICE unsigned multiply_add(Number n, unsigned a, unsigned b, unsigned c) {
   const float2 x = unpack(n, a), y = unpack(n, b), z = unpack(n, c);
   return pack(n, std::fmaf(x.x, y.x, z.x), std::fmaf(x.y, y.y, z.y));
 }
-DEVICE unsigned maximum(Fp16 n, unsigned a, unsigned b) {
+DEVICE unsigned negative(Fp16, unsigned a) { return a ^ 0x80008000u; }
+template <class Number>
+DEVICE unsigned maximum(Number n, unsigned a, unsigned b) {
   const float2 x = unpack(n, a), y = unpack(n, b);
   return pack(n, std::fmax(x.x, y.x), std::fmax(x.y, y.y));
 }

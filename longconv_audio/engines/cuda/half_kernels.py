@@ -15,27 +15,28 @@ from .gpus import Gpu
 from .plans import Kernel, Plan, Sizes, rows_per_block, rows_per_sum, switches
 
 # N1, P, Q of csrc/half_layout.cuh, by points: N1 = 1 is a row in one warp.
-HALF_FACTORS = ((1, 16, 16), (1, 16, 32), (1, 32, 32), (16, 16, 16), (16, 16, 32), (32, 16, 32))
+HALF_FACTORS = (
+    (1, 16, 16), (1, 16, 32), (1, 32, 32), (16, 8, 16), (16, 16, 16), (16, 16, 32), (32, 16, 32),
+)  # fmt: skip
 _NUMBERS = {"fp16": "Fp16", "bf16": "Bf16"}
 
 
 def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
     """See `specialisations.plan`."""
-    shape = _shape_for(sizes, gpu, lambda s: s.groups(gpu) is not None)
+    shape = _shape_for(sizes, gpu, lambda s: s.forward_keep(gpu) is not None)
     forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
-    at_once = 4 if shape.n1 == 1 else shape.groups(gpu)
+    at_once = 4 if shape.n1 == 1 else 1
     rows = 1 if sizes.filter_per_item else rows_per_block(sizes, gpu, forward.blocks, at_once)
     return _plan_of(shape, forward, rows)
 
 
 def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
-    shape = _shape_for(sizes, gpu, lambda s: s.resident(gpu) is not None)
+    shape = _shape_for(sizes, gpu, lambda s: s.backward_keep(gpu) is not None)
     kernel = shape.backward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
     made = _plan_of(shape, kernel, rows_per_sum(sizes, 4 if shape.n1 == 1 else 1))
-    return dataclasses.replace(
-        made, gradient=shape.gradient(), scratch_bytes=0 if shape.resident(gpu) else shape.points * 4
-    )
+    scratch = 0 if shape.backward_keep(gpu) == "in_shared" else shape.points * 4
+    return dataclasses.replace(made, gradient=shape.gradient(), scratch_bytes=scratch)
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
@@ -43,14 +44,14 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     gates = list(product((False, True), repeat=2))
     for factors in HALF_FACTORS:
         shapes = [HalfShape(*factors, number) for number in _NUMBERS]
-        if shapes[0].groups(gpu) is None or shapes[0].spectrum().shared_bytes > gpu.shared_per_block:
+        if shapes[0].forward_keep(gpu) is None or shapes[0].spectrum().shared_bytes > gpu.shared_per_block:
             continue
-        backward = shapes[0].resident(gpu) is not None
+        backward = shapes[0].backward_keep(gpu) is not None
+        yield shapes[0].tables()
         yield shapes[0].spectrum()
         if backward:
             yield shapes[0].gradient()
         for shape in shapes:
-            yield shape.tables()
             for (pre, post), aligned in product(gates, (True, False)):
                 yield shape.forward(gpu, pre, post, aligned)
                 if backward:
@@ -75,58 +76,73 @@ class HalfShape:
         return f"Factors<{self.n1}, {self.p}, {self.q}>"
 
     @property
+    def warps(self) -> int:
+        """Of a block: each with a row, or all with one."""
+        if self.points <= 2048:
+            return 4
+        return 8 if self.points <= 8192 else 16
+
+    @property
     def tables_bytes(self) -> int:
         """`Tables<F>::bytes`: matrices, the fold's twiddles, the inner twiddles, the outer ones twice and by column."""
-        inner = self.p * self.p * 4 + 1024 + 64 + self.p * self.q * 4
+        rows = max(self.p, 16)
+        inner = rows * rows * 4 + 1024 + 64 + rows * self.q * 4
         return inner + (self.n1**2 * 4 + 2 * self.n1 * self.p * 8 + self.n1 * self.q * 4 if self.n1 > 1 else 0)
 
-    def shared_bytes(self, groups: int) -> int:
-        """Tables and the filter's spectrum; and a row for each group of warps, with the peaks of two rows."""
-        constants = self.tables_bytes + self.points * 4
-        return constants if self.n1 == 1 else constants + groups * (self.points * 4 + 2 * 8 * 4)
+    def input_bytes(self, gated: bool, aligned: bool) -> int:
+        """`StagedInput::bytes`: a row, and its gate, on their way in."""
+        return (2 if gated else 1) * (self.points * 2 + (0 if aligned else 128))
 
-    def groups(self, gpu: Gpu) -> int | None:
-        """Groups of warps a block, or None where not even one fits.
+    def forward_bytes(self, keep: str, gated: bool, aligned: bool) -> int:
+        """A row on its way, the exchange, tables, and the filter's spectrum where it is kept."""
+        if self.n1 == 1:
+            return 4 * self.input_bytes(gated, aligned) + self.tables_bytes + self.points * 4
+        spectrum = self.points * 4 if keep == "in_shared" else 0
+        return self.points * 4 + self.input_bytes(gated, aligned) + self.tables_bytes + self.warps * 4 + spectrum
 
-        Where one block fills a multiprocessor, two groups let one load while the other computes.
-        """
-        wanted = (2, 1) if self.n1 > 1 and self.blocks(True) == 1 else (1,)
-        return next((groups for groups in wanted if self.shared_bytes(groups) <= gpu.shared_per_block), None)
+    def forward_keep(self, gpu: Gpu) -> str | None:
+        """Whether the filter's spectrum is kept in shared memory or read again; None where nothing fits."""
+        ways = ("in_shared",) if self.n1 == 1 else ("in_shared", "in_device")
+        return next((way for way in ways if self.forward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
     def blocks(self, aligned: bool) -> int:
         if self.n1 == 1:
             return 4 if aligned else 3
-        if self.points <= 4096:
-            return 3 if aligned else 2
-        return 2 if self.points <= 8192 else 1
+        return {2048: 5, 4096: 3, 8192: 2}.get(self.points, 1)
 
     def forward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
-        groups = self.groups(gpu) or 1
+        keep = self.forward_keep(gpu) or "in_device"
         common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned)}"
-        name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {groups}>"
-        threads = 4 * 32 if self.n1 == 1 else 8 * 32 * groups
-        return Kernel("half.cuh", name, threads, self.blocks(aligned), self.shared_bytes(groups))
+        resident = str(keep == "in_shared").lower()
+        name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {resident}>"
+        shared = self.forward_bytes(keep, pre_gate, aligned)
+        return Kernel("half.cuh", name, 32 * self.warps, self.blocks(aligned), shared)
 
-    def backward_bytes(self, resident: bool) -> int:
-        """Sums of the filter's gradient in fp32, and spectra of the filter and of x, where these are resident."""
+    def backward_bytes(self, keep: str, gated: bool, aligned: bool) -> int:
+        """The same with sums of the filter's gradient in fp32, and the spectra of filter and row where they are kept.
+
+        Rows come by themselves or, "in_exchange", through the room of the exchange.
+        """
+        sums, row = self.points * 8, self.input_bytes(gated, aligned)
         if self.n1 == 1:
-            return self.tables_bytes + self.points * 4 + 4 * (self.points * 4 + self.points * 8)
-        spectra = 2 * self.points * 4 if resident else 0
-        return self.tables_bytes + spectra + self.points * 4 + 2 * (2 * 8 * 4) + self.points * 8
+            return self.tables_bytes + self.points * 4 + 4 * (row + self.points * 4 + sums)
+        kept = self.points * 8 if keep == "in_shared" else 0
+        exchange = max(self.points * 4, row) if keep == "in_exchange" else self.points * 4 + row
+        return exchange + self.tables_bytes + self.warps * 4 + kept + sums
 
-    def resident(self, gpu: Gpu) -> bool | None:
-        """Whether the spectra stay in shared memory in the backward pass, or None where nothing fits."""
-        ways = (True,) if self.n1 == 1 else (True, False)
-        return next((way for way in ways if self.backward_bytes(way) <= gpu.shared_per_block), None)
+    def backward_keep(self, gpu: Gpu) -> str | None:
+        """Where the backward pass keeps spectra and rows on their way, or None where nothing fits."""
+        ways = ("in_shared",) if self.n1 == 1 else ("in_shared", "in_device", "in_exchange")[: 3 if self.n1 == 32 else 2]
+        return next((way for way in ways if self.backward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
     def backward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
-        resident = bool(self.resident(gpu))
+        keep = self.backward_keep(gpu) or "in_device"
         common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned)}"
-        shared = self.backward_bytes(resident)
+        shared = self.backward_bytes(keep, pre_gate or post_gate, aligned)
         if self.n1 == 1:
             return Kernel("half.cuh", f"half_backward_warp<{common}>", 4 * 32, 1, shared)
-        name = f"half_backward_group<{common}, {str(resident).lower()}>"
-        return Kernel("half.cuh", name, 8 * 32, 2 if self.points <= 4096 else 1, shared)
+        blocks = {2048: 3, 4096: 2}.get(self.points, 1)
+        return Kernel("half.cuh", f"half_backward_group<{common}, Keep::{keep}>", 32 * self.warps, blocks, shared)
 
     def gradient(self) -> Kernel:
         return dataclasses.replace(self.spectrum(), name=f"half_filter_gradient<{self.factors}>")
@@ -137,8 +153,7 @@ class HalfShape:
         return Kernel("half.cuh", f"half_filter_spectrum<{self.factors}>", threads, 1, shared, "FilterArguments")
 
     def tables(self) -> Kernel:
-        name = f"half_tables<{_NUMBERS[self.number]}, {self.factors}>"
-        return Kernel("half.cuh", name, 128, 1, 0, "TableArguments")
+        return Kernel("half.cuh", f"half_tables<{self.factors}>", 128, 1, 0, "TableArguments")
 
 
 def _shape_for(sizes: Sizes, gpu: Gpu, fits) -> HalfShape:

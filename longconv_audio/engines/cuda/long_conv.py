@@ -316,7 +316,7 @@ def _tables(on, chosen: Plan, number: str) -> torch.Tensor:
         on.launch(chosen.tables, TableArguments(made.data_ptr()), (-(-words // chosen.tables.threads), 1))
         return made
 
-    return on.tables((number, chosen.factors), make)
+    return on.tables(("single" if number == "fp32" else "half", chosen.factors), make)
 
 
 def _launch_rows(on, chosen: Plan, arguments: Arguments, batch: int, number: str) -> None:
