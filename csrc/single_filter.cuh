@@ -47,36 +47,33 @@ DEVICE void each_run(const FilterArguments& a, bool negative, Visit visit) {
   } while (a.circular && offset < a.taps + a.length);
 }
 
-// Goes through the places of a run that this thread holds. of_row(row, tap) is called once for each column, tap being
-// that of its first place, and gives what is called as visit(step, value) for tap + step and what the place holds.
+// Goes through the places that this thread holds, but for parts without any of the run. of_row(row, tap) is called once
+// for each column, tap being that of its first place, and gives what is called as visit(in_run, step, value) for tap +
+// step and what its place holds.
 template <class S, class OfRow>
 DEVICE void each_tap(Complex (&v)[S::held], const FilterArguments& a, Run run, Round round, int thread, OfRow of_row) {
   UNROLL
   for (int part = 0; part < 2; ++part) {
     const int begin = run.begin - part * S::points, end = run.end - part * S::points;
     if (begin >= end || begin >= S::points || end <= 0) continue;
-    each_sample<S, Extent::padded>(
-        round, thread, end,
-        [&](Row row, int n) {
-          const auto visit = of_row(row, run.tap + a.direction * (n + part * S::points));
-          return [=, &v, &a](int step, int r, int) {
-            if (step >= begin - n) visit(a.direction * step, part == 0 ? v[r].re : v[r].im);
-          };
-        },
-        [](int, int) {});
+    each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
+      const auto visit = of_row(row, run.tap + a.direction * (n + part * S::points));
+      UNROLL
+      for (int i = 0; i < S::first_radix; ++i) {
+        const int step = i * S::first_columns;
+        const bool in_run = row.present && step >= begin - n && step < end - n;
+        visit(in_run, a.direction * step, part == 0 ? v[first + i].re : v[first + i].im);
+      }
+    });
   }
 }
 
 // Calls visit(row, value) for place 0 of each row that this thread holds.
 template <class S, class Visit>
 DEVICE void each_first_place(Complex (&v)[S::held], Round round, int thread, Visit visit) {
-  using V = View<S, S::first_digit>;
-  UNROLL
-  for (int c = 0; c < V::columns; ++c) {
-    const int index = V::column(thread) + c * V::column_step;
-    const Row row = row_of(round, S::N1 > 1 ? 0 : index / S::first_columns);
-    if (row.present && (S::N1 > 1 ? index : index % S::first_columns) == 0) visit(row, v[c * V::radix].re);
-  }
+  each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
+    if (row.present && n == 0) visit(row, v[first].re);
+  });
 }
 
 // The bins of the filters, as `forward` leaves them.
@@ -85,16 +82,16 @@ DEVICE void transform_taps(Points<P>& v, const FilterArguments& a, const P& plac
   using S = typename P::S;
   UNROLL
   for (int r = 0; r < S::held; ++r) v[r] = {0.0f, 0.0f};
+  if (a.d)
+    each_first_place<S>(v, round, place.thread, [&](Row row, float& value) {
+      value = memory::load(a.d + filter_number(a, row));
+    });
   each_run<S>(a, true, [&](Run run) {
     each_tap<S>(v, a, run, round, place.thread, [&](Row row, int tap) {
       const float* taps = sample(a.k, {a.tap_strides.channel, a.tap_strides.batch}, row, tap);
-      return [=](int step, float& value) { value += run.sign * memory::load(taps + step); };
+      return [=](bool in_run, int step, float& value) { value += run.sign * memory::load_if(in_run, taps + step); };
     });
   });
-  if (a.d)
-    each_first_place<S>(v, round, place.thread, [&](Row row, float& value) {
-      value += memory::load(a.d + filter_number(a, row));
-    });
   forward<false>(v, place);
 }
 
@@ -179,7 +176,7 @@ DEVICE void store_gradient(Points<P>& v, const FilterArguments& a, const P& plac
   each_run<S>(a, !a.circular, [&](Run run) {
     each_tap<S>(v, a, run, round, place.thread, [&](Row row, int tap) {
       float* gradient = ptx::opaque(gradient_of(row) + tap);
-      return [=](int step, float g) { memory::store(gradient + step, run.sign * g); };
+      return [=](bool in_run, int step, float g) { memory::store_if(in_run, gradient + step, run.sign * g); };
     });
   });
   if (a.circular) return;
