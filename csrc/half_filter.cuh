@@ -32,15 +32,16 @@ DEVICE constexpr int filter_register(int tile, int t, int i) {
   return tile % F::channels * 16 + fold_column(8 * (tile / F::channels) + 2 * t + i);
 }
 
-// The largest x of the threads that share a row. What each warp leaves is in a cell that only its first lane reads.
+// The largest x of the threads that share a row. Lane w of warp w leaves its warp's in a cell that nobody else reads in
+// View 3, and which for every w is in a bank of its own.
 template <class S, single::Cells CELLS>
 DEVICE float largest_of_row(float x, unsigned shared, int thread) {
   using V = single::View<S, 3>;
   constexpr int warps = S::N1 > 1 ? S::threads / 32 : 1, cell_bytes = CELLS == single::Cells::whole ? 8 : 4;
-  const auto cell = [&](int warp) { return shared + V::cell(V::column(32 * warp)) * cell_bytes; };
+  const auto cell = [&](int warp) { return shared + V::cell(V::column(33 * warp)) * cell_bytes; };
   UNROLL for (int mask = warps > 1 ? 16 : S::N2 / 2; mask > 0; mask /= 2) x = fmaxf(x, ptx::shuffle_xor(x, mask));
   if constexpr (warps > 1) {
-    if (thread % 32 == 0) memory::store_shared(cell(thread / 32), x);
+    if (thread % 32 == thread / 32) memory::store_shared(cell(thread / 32), x);
     ptx::block_barrier();
     x = memory::load_shared<float>(cell(thread % warps));
     UNROLL for (int mask = warps / 2; mask > 0; mask /= 2) x = fmaxf(x, ptx::shuffle_xor(x, mask));
