@@ -55,7 +55,8 @@ struct Tables {
 };
 
 // A filter's spectrum: 16 bytes (four points, fp16) for each lane, tile, row block and unit. Tile `part + C j` holds, for
-// C = 1, K[k] and, for C = 2, the even (part 0) or the odd (part 1) taps' spectrum.
+// C = 1, K[k] and, for C = 2, the even (part 0) or the odd (part 1) taps' spectrum. The points are those of a fragment:
+// of rows g and g + 8, columns 2 (lane % 4) and the next of 16, at kq = fold_column(8 j + column).
 template <class F>
 struct Spectrum {
   static constexpr unsigned bytes = F::points * 4;
@@ -64,16 +65,3 @@ struct Spectrum {
     return ((unit * F::row_blocks + row_block) * F::tiles + tile) * 32 + lane;
   }
 };
-
-// Point `i` of 4 of an entry of the spectrum: which frequency (of the lower half for C = 2), and which part.
-struct SpectrumPoint {
-  int k, kq, part;
-};
-template <class F>
-DEVICE SpectrumPoint spectrum_point(int entry, int i) {
-  const int lane = entry % 32, tile = entry / 32 % F::tiles, block = entry / 32 / F::tiles;
-  const int row = 16 * (block % F::row_blocks) + lane / 4 + 8 * (i >> 1);
-  const int k1 = block / F::row_blocks * F::stack + row / F::p, kp = row % F::p;
-  const int kq = fold_column(8 * (tile / F::channels) + 2 * (lane % 4) + (i & 1));
-  return {k1 + F::n1 * (kp + F::p * kq), kq, tile % F::channels};
-}

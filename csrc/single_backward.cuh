@@ -145,7 +145,8 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
 
   if constexpr (FILTER_GRADIENT) {
     UNROLL
-    for (int p = 0; p < S::held / 2; ++p) store_own_bins(sums(int(ptx::thread())), p, {});
+    for (int p = 0; p < S::held / 2; ++p)
+      store_own_bins(sums(int(ptx::thread())), p, BinPair{{0.0f, 0.0f}, {0.0f, 0.0f}});  // {} would be fetched
   }
 
   // Two turns a round, for x and for g, through one code: twice the code would not fit the instruction cache, and the
@@ -156,13 +157,15 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
     if (round().first >= round().end) break;
     const bool turn_of_x = turn % 2 == 0;
     const int thread = ptx::opaque(int(ptx::thread()));
-    const Place<S, CELLS> place = {static_cast<const float2*>(a.tables), shared, thread};
+    const auto place = [&] {  // its addresses again for each transform
+      return Place<S, CELLS>{static_cast<const float2*>(a.tables), shared, ptx::opaque(thread)};
+    };
     Complex v[S::held];
 
     if (turn_of_x) load_x<S, EXTENT, Gates>(v, a, round(), thread);
     else load_g<S, EXTENT, Gates>(v, a, round(), thread);
 
-    forward<EXTENT != Extent::doubled>(v, place);
+    forward<EXTENT != Extent::doubled>(v, place());
     if (turn_of_x) {
       if constexpr (FILTER_GRADIENT) {
         const auto kept = kept_x(thread);
@@ -177,7 +180,7 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
       if constexpr (FILTER_GRADIENT) add_products(v, kept_x(thread), sums(thread));
       multiply_by_filter<S, true>(v, a, round(), thread);
     }
-    inverse(v, place);
+    inverse(v, place());
 
     if (turn_of_x) store_dpost<S, EXTENT, Gates>(v, a, round(), ptx::opaque(thread));
     else store_du<S, EXTENT, Gates>(v, a, round(), ptx::opaque(thread));

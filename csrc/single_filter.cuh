@@ -18,40 +18,81 @@ DEVICE Index filter_number(const FilterArguments& a, Row row) {
   return Index(row.channel) * a.filters + row.batch;
 }
 
-// Samples modulo z^(2M) + 1: lag m >= 0 is the factor z^m, and lag -m is z^-m = -z^(2M - m). With length + out_length -
-// 1 <= 2M, which the host sees to, no place stands for two lags that an output can see.
-struct Lag {
-  int lag;
-  float sign;  // 0 where no output sees what is in this place
+// Places are the coefficients modulo z^(2M) + 1: lag m >= 0 is the factor z^m, and lag -m is z^-m = -z^(2M - m). With
+// length + out_length - 1 <= 2M, which the host sees to, no place stands for two lags that an output can see.
+//
+// A run is places with one tap after the other, forwards or backwards: place n has the tap direction n + `tap`.
+struct Run {
+  int begin, end;
+  int tap;
+  float sign;
 };
 
-template <class S>
-DEVICE Lag lag_at(const FilterArguments& a, int place) {
-  if (place < a.out_length) return {place, 1.0f};
-  const int below = 2 * S::points - place;
-  return {-below, below < a.length ? -1.0f : 0.0f};
+// Calls visit(run) for lags from 0 on and, where NEGATIVE, for those below, as far as an output sees them. A circular
+// filter is the sum of the linear ones at all offsets a multiple of `length` away.
+template <class S, class Visit>
+DEVICE void each_run(const FilterArguments& a, bool negative, Visit visit) {
+  int offset = a.circular ? a.offset % a.length - a.length : a.offset;
+  NO_UNROLL
+  do {
+    NO_UNROLL
+    for (int side = 0; side <= int(negative); ++side) {
+      const int origin = side * 2 * S::points;  // the place of lag 0
+      const int first = a.direction > 0 ? origin - offset : origin + offset - (a.taps - 1);
+      const int begin = side == 0 ? 0 : origin - a.length + 1, end = side == 0 ? a.out_length : origin;
+      visit(Run{first > begin ? first : begin, first + a.taps < end ? first + a.taps : end,
+                offset - a.direction * origin, side == 0 ? 1.0f : -1.0f});
+    }
+    offset += a.length;
+  } while (a.circular && offset < a.taps + a.length);
 }
 
-// The first tap that stands at a lag; in a circular filter every length-th tap after it does too.
-DEVICE int first_tap(const FilterArguments& a, int lag) {
-  const int tap = a.direction * lag + a.offset;
-  if (!a.circular) return tap;
-  const int remainder = tap % a.length;
-  return remainder < 0 ? remainder + a.length : remainder;
-}
-
-// What the filter has in a place.
-template <class S>
-DEVICE float coefficient(const FilterArguments& a, Row row, int place) {
-  const Lag at = lag_at<S>(a, place);
-  if (at.sign == 0.0f) return 0.0f;
-  const float* taps = a.k + row.channel * a.tap_strides.batch + row.batch * a.tap_strides.channel;
-  float sum = place == 0 && a.d ? memory::load(a.d + filter_number(a, row)) : 0.0f;
-  for (int tap = first_tap(a, at.lag); tap >= 0 && tap < a.taps; tap += a.length) {
-    sum += memory::load(taps + tap);
-    if (!a.circular) break;
+// Goes through the places that this thread holds, but for parts without any of the run. of_row(row, tap) is called once
+// for each column, tap being that of its first place, and gives what is called as visit(in_run, step, value) for tap +
+// step and what its place holds.
+template <class S, class OfRow>
+DEVICE void each_tap(Complex (&v)[S::held], const FilterArguments& a, Run run, Round round, int thread, OfRow of_row) {
+  UNROLL
+  for (int part = 0; part < 2; ++part) {
+    const int begin = run.begin - part * S::points, end = run.end - part * S::points;
+    if (begin >= end || begin >= S::points || end <= 0) continue;
+    each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
+      const auto visit = of_row(row, run.tap + a.direction * (n + part * S::points));
+      UNROLL
+      for (int i = 0; i < S::first_radix; ++i) {
+        const int step = i * S::first_columns;
+        const bool in_run = row.present && step >= begin - n && step < end - n;
+        visit(in_run, a.direction * step, part == 0 ? v[first + i].re : v[first + i].im);
+      }
+    });
   }
-  return at.sign * sum;
+}
+
+// Calls visit(row, value) for place 0 of each row that this thread holds.
+template <class S, class Visit>
+DEVICE void each_first_place(Complex (&v)[S::held], Round round, int thread, Visit visit) {
+  each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
+    if (row.present && n == 0) visit(row, v[first].re);
+  });
+}
+
+// The bins of the filters, as `forward` leaves them.
+template <class P>
+DEVICE void transform_taps(Points<P>& v, const FilterArguments& a, const P& place, Round round) {
+  using S = typename P::S;
+  UNROLL
+  for (int r = 0; r < S::held; ++r) v[r] = {0.0f, 0.0f};
+  if (a.d)
+    each_first_place<S>(v, round, place.thread, [&](Row row, float& value) {
+      value = memory::load(a.d + filter_number(a, row));
+    });
+  each_run<S>(a, true, [&](Run run) {
+    each_tap<S>(v, a, run, round, place.thread, [&](Row row, int tap) {
+      const float* taps = sample(a.k, {a.tap_strides.channel, a.tap_strides.batch}, row, tap);
+      return [=](bool in_run, int step, float& value) { value += run.sign * memory::load_if(in_run, taps + step); };
+    });
+  });
+  forward<false>(v, place);
 }
 
 template <class S, Cells CELLS>
@@ -61,10 +102,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_spectrum(FilterArguments
   const Place<S, CELLS> place = {static_cast<const float2*>(a.tables), memory::shared_base(), thread};
 
   Complex v[S::held];
-  load_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
-    return [=, &a](int step) { return coefficient<S>(a, row, n + step); };
-  });
-  forward<false>(v, place);
+  transform_taps(v, a, place, round);
 
   const BinColumn<S> column = bin_column<S>(thread);
   const Row row = row_of(round, column.row_in_block);
@@ -76,23 +114,14 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_spectrum(FilterArguments
   });
 }
 
-// The sums of all channels of a filter and of all their chunks, always in the same order.
-template <class S>
-DEVICE void sum_of_chunks(Complex (&v)[S::held], const FilterArguments& a, Round round, int thread) {
-  const BinColumn<S> column = bin_column<S>(thread);
-  const Row row = row_of(round, column.row_in_block);
-  UNROLL
-  for (int r = 0; r < S::held; ++r) v[r] = {0.0f, 0.0f};
+// Calls add(sums) for the sums of all channels of a filter and of all their chunks, always in the same order.
+template <class S, class Add>
+DEVICE void each_chunk(const FilterArguments& a, Row row, Add add) {
   NO_UNROLL
   for (int i = 0; i < a.channels_per_filter * a.chunks_per_filter; ++i) {
     const int channel = row.batch * a.channels_per_filter + i / a.chunks_per_filter;
     const int chunk = row.channel * a.chunks_per_filter + i % a.chunks_per_filter;
-    const Index spectrum = Index(channel) * a.chunks + chunk;
-    const float4* sums = reinterpret_cast<const float4*>(a.dspectrum) + spectrum * (S::points / 2) + column.first;
-    each_bin_pair<S>(v, [&](int p, BinPair& sum) {
-      const BinPair more = bins(memory::load(sums + p * BinColumn<S>::step));
-      sum = {sum.even + more.even, sum.odd + more.odd};
-    });
+    add(reinterpret_cast<const float4*>(a.dspectrum) + (Index(channel) * a.chunks + chunk) * (S::points / 2));
   }
 }
 
@@ -102,21 +131,57 @@ DEVICE void fold_negative_lags(
     Complex (&v)[S::held], const FilterArguments& a, unsigned shared, Round round, int thread) {
   const auto cell = [&](Row row, int n) { return shared + ((row.batch - round.first) * S::points + n) * 4; };
   ptx::block_barrier();  // of the exchange before
-  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
-    return [=](int step, float g) {
-      if (step >= S::points) memory::store_shared(cell(row, n + step - S::points), -g);
-    };
-  });
+  each_sample<S, Extent::padded>(
+      round, thread, S::points,
+      [&](Row row, int n) {
+        return [=, &v](int step, int r, int) { memory::store_shared(cell(row, n + step), v[r].im); };
+      },
+      [](int, int) {});
   ptx::block_barrier();
   each_sample<S, Extent::padded>(
       round, thread, a.length,
       [&](Row row, int n) {
         return [=, &v, &a](int step, int r, int) {
-          v[r] = untwisted<S>(v, r);
-          if (n + step > 0) v[r].re += memory::load_shared<float>(cell(row, n + step + S::points - a.length));
+          if (n + step > 0) v[r].re -= memory::load_shared<float>(cell(row, n + step + S::points - a.length));
         };
       },
       [](int, int) {});
+}
+
+// Taps whose lag no output sees: those at either end.
+template <class S>
+DEVICE void store_unseen_taps(const FilterArguments& a, float* gradient, int thread) {
+  const bool forwards = a.direction > 0;
+  const auto of_all = [&](int taps) { return taps < 0 ? 0 : taps < a.taps ? taps : a.taps; };
+  const int before = of_all(a.offset + 1 - (forwards ? a.length : a.out_length));
+  const int after = of_all(a.taps - a.offset - (forwards ? a.out_length : a.length));
+  for (int i = thread; i < before + after; i += S::threads)
+    memory::store(gradient + (i < before ? i : i - before + a.taps - after), 0.0f);
+}
+
+// The taps' gradients from their bins, `scale` times.
+template <class P>
+DEVICE void store_gradient(Points<P>& v, const FilterArguments& a, const P& place, Round round, float scale) {
+  using S = typename P::S;
+  const auto gradient_of = [&](Row row) { return a.dk + filter_number(a, row) * a.taps; };
+  inverse(v, place);
+  UNROLL
+  for (int r = 0; r < S::held; ++r) v[r] = scale * untwisted<S>(v, r);
+
+  if (a.dd)
+    each_first_place<S>(v, round, place.thread, [&](Row row, float g) {
+      memory::store(a.dd + filter_number(a, row), g);
+    });
+  if (a.circular) fold_negative_lags<S>(v, a, place.shared, round, place.thread);
+  each_run<S>(a, !a.circular, [&](Run run) {
+    each_tap<S>(v, a, run, round, place.thread, [&](Row row, int tap) {
+      float* gradient = ptx::opaque(gradient_of(row) + tap);
+      return [=](bool in_run, int step, float g) { memory::store_if(in_run, gradient + step, run.sign * g); };
+    });
+  });
+  if (a.circular) return;
+  for (int i = 0; i < S::rows && round.first + i < round.end; ++i)
+    store_unseen_taps<S>(a, gradient_of(row_of(round, i)), place.thread);
 }
 
 template <class S, Cells CELLS>
@@ -124,45 +189,16 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) filter_gradient(FilterArguments
   const int thread = int(ptx::thread());
   const Round round = filters_of_block<S>(a);
   const Place<S, CELLS> place = {static_cast<const float2*>(a.tables), memory::shared_base(), thread};
-  const auto gradient_of = [&](Row row) { return a.dk + filter_number(a, row) * a.taps; };
+  const BinColumn<S> column = bin_column<S>(thread);
 
-  Complex v[S::held];
-  sum_of_chunks<S>(v, a, round, thread);
-  inverse(v, place);
-  UNROLL
-  for (int r = 0; r < S::held; ++r) v[r] = (1.0f / S::points) * v[r];
-
-  if (a.dd)
-    store_samples<S, Extent::padded>(v, round, thread, 1, [&](Row row, int) {
-      return [=, &a](int, float g) { memory::store(a.dd + filter_number(a, row), g); };
+  Complex v[S::held] = {};
+  each_chunk<S>(a, row_of(round, column.row_in_block), [&](const float4* sums) {
+    each_bin_pair<S>(v, [&](int p, BinPair& sum) {
+      const BinPair more = bins(memory::load(sums + column.first + p * BinColumn<S>::step));
+      sum = {sum.even + more.even, sum.odd + more.odd};
     });
-
-  if (a.circular) {
-    fold_negative_lags<S>(v, a, place.shared, round, thread);
-    each_sample<S, Extent::padded>(
-        round, thread, a.length,
-        [&](Row row, int n) {
-          return [=, &v, &a](int step, int r, int) {
-            for (int tap = first_tap(a, n + step); tap < a.taps; tap += a.length)
-              memory::store(gradient_of(row) + tap, v[r].re);
-          };
-        },
-        [](int, int) {});
-    return;
-  }
-
-  store_samples<S, Extent::doubled>(v, round, thread, 2 * S::points, [&](Row row, int n) {
-    return [=, &a](int step, float g) {
-      const Lag at = lag_at<S>(a, n + step);
-      const int tap = first_tap(a, at.lag);
-      if (at.sign != 0.0f && tap >= 0 && tap < a.taps) memory::store(gradient_of(row) + tap, at.sign * g);
-    };
   });
-  for (int i = 0; i < S::rows && round.first + i < round.end; ++i)
-    for (int tap = thread; tap < a.taps; tap += S::threads) {
-      const int lag = a.direction * (tap - a.offset);
-      if (lag >= a.out_length || lag <= -a.length) memory::store(gradient_of(row_of(round, i)) + tap, 0.0f);
-    }
+  store_gradient(v, a, place, round, 1.0f / S::points);
 }
 
 }  // namespace single

@@ -69,30 +69,38 @@ DEVICE Row row_of(Round round, int row_in_block) {
   return {present ? batch : round.first, round.channel, present};
 }
 
+// Calls visit(row, n, r) for each column of samples that this thread holds: register r is sample n of the row, and the
+// column's i-th the one i S::first_columns further.
+template <class S, class Visit>
+DEVICE void each_column_of_samples(Round round, int thread, Visit visit) {
+  using V = View<S, S::first_digit>;
+  UNROLL
+  for (int c = 0; c < V::columns; ++c) {
+    const int index = V::column(thread) + c * V::column_step;
+    const int row_in_block = S::N1 > 1 ? 0 : index / S::first_columns;
+    visit(row_of(round, row_in_block), S::N1 > 1 ? index : index % S::first_columns, c * V::radix);
+  }
+}
+
 // Goes through the samples that this thread holds among the first `length` of each row. of_row(row, n) is called once
 // for each column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step
 // is a constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the
 // imaginary one (part 1) of register r. elsewhere(r, part) is called for the others.
 template <class S, Extent EXTENT, class OfRow, class Elsewhere>
 DEVICE void each_sample(Round round, int thread, int length, OfRow of_row, Elsewhere elsewhere) {
-  using V = View<S, S::first_digit>;
-  UNROLL
-  for (int c = 0; c < V::columns; ++c) {
-    const int index = V::column(thread) + c * V::column_step;
-    const Row row = row_of(round, S::N1 > 1 ? 0 : index / S::first_columns);
-    const int n = S::N1 > 1 ? index : index % S::first_columns;
+  each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
     const int left = row.present ? length - n : 0;
     const auto visit = of_row(row, n);
     UNROLL
-    for (int i = 0; i < V::radix; ++i) {
+    for (int i = 0; i < S::first_radix; ++i) {
       UNROLL
       for (int part = 0; part < (EXTENT == Extent::doubled ? 2 : 1); ++part) {
         const int step = i * S::first_columns + part * S::points;
-        if (EXTENT == Extent::whole ? row.present : step < left) visit(step, c * V::radix + i, part);
-        else elsewhere(c * V::radix + i, part);
+        if (EXTENT == Extent::whole ? row.present : step < left) visit(step, first + i, part);
+        else elsewhere(first + i, part);
       }
     }
-  }
+  });
 }
 
 // v is filled with sample_of(row, n)(step); beyond `length` with zeros, where it is not asked.

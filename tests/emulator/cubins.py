@@ -52,7 +52,7 @@ def compile_kernels(header: str, kernels: list[str], arch: str) -> list[Report]:
     """One program, all kernels: NVRTC reads the headers once."""
     from cuda.core import Program, ProgramOptions
 
-    options = ProgramOptions(arch=arch, include_path=str(CSRC), std="c++17")
+    options = ProgramOptions(arch=arch, include_path=str(CSRC), std="c++17", device_as_default_execution_space=True)
     program = Program(f'#include "{header}"\n', "c++", options)
     cubin = program.compile("cubin", name_expressions=kernels)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,8 @@ def half_kernels(points: list[int], *, every: bool = True) -> list[str]:
     flags = ("true", "false")
     for n in points:
         factors = "Factors<{}, {}, {}>".format(*FACTORS[n])
-        kernels += [f"half_filter_spectrum<{factors}>", f"half_filter_gradient<{factors}>"]
+        for cells in ("whole", "halved"):
+            kernels += [f"half_filter_{what}<{factors}, single::Cells::{cells}>" for what in ("spectrum", "gradient")]
         for number in ("Fp16", "Bf16"):
             kernels.append(f"half_tables<{number}, {factors}>")
             for pre, post, aligned in itertools.product(flags, repeat=3) if every else [("true",) * 3]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import harness
 import numpy as np
 from harness import Arguments, Counters, Device, FilterArguments, Strides, address
+from single_host import Shape
+from single_host import tables as single_tables
 
 # Complex points: the factors of its kernels. A row of L samples takes the first that is not smaller.
 FACTORS = {
@@ -42,6 +44,7 @@ class Convolution:
     rows_per_block: int = 64
     points: int | None = None
     groups: int = 1
+    cells: str = "whole"
     shift: int = 0  # bytes that every row tensor is moved off its alignment
     seed: int = 0
     folder: Path = harness.CSRC  # where the kernels' source is
@@ -68,6 +71,9 @@ class Convolution:
         self.device = Device()
         self.aligned = self.shift == 0 and self.length % 8 == 0 and self.out_length % 8 == 0
         self.filters = self.k.shape[-2]
+        n1, p, q = FACTORS[self.points]
+        self.filter_shape = Shape(n1 * p // min(p, 32), min(p, 32), q)
+        self.filter_tables = self.device.put(single_tables(self.filter_shape))
 
     # ---- numbers
 
@@ -132,15 +138,13 @@ class Convolution:
             kernel, form = f"half_forward_warp<{common}>", f"WarpForward<{shape}>"
         else:
             kernel, form = f"half_forward_group<{common}, {self.groups}>", f"GroupForward<{shape}, {self.groups}>"
-        kernels = (f"half_tables<{self.number}, {self.factors}>", f"half_filter_spectrum<{self.factors}>", kernel)
+        of_filter = f"{self.factors}, single::Cells::{self.cells}"
+        kernels = (f"half_tables<{self.number}, {self.factors}>", f"half_filter_spectrum<{of_filter}>", kernel)
         if backward:
-            kernels += (f"half_filter_gradient<{self.factors}>",)
-        filter_form = f"FilterKernel<{self.factors}>"
-        expressions = (f"Tables<{self.factors}>::bytes",)
-        expressions += tuple(f"{x}::{fact}" for x in (filter_form, form) for fact in ("threads", "shared_bytes"))
+            kernels += (f"half_filter_gradient<{of_filter}>",)
+        expressions = (f"Tables<{self.factors}>::bytes", f"{form}::threads", f"{form}::shared_bytes")
         self.library = harness.build("half.cuh", kernels, facts=expressions, folder=self.folder)
-        self.table_bytes, *launches = harness.facts(self.library, len(expressions))
-        self.filter_launch, self.row_launch = launches[:2], launches[2:]
+        self.table_bytes, *self.row_launch = harness.facts(self.library, len(expressions))
 
     def launch(self, name: str, which: int, arguments, grid: tuple[int, ...], threads: int, shared_bytes: int) -> None:
         self.counters[name] = self.device.launch(self.library, arguments, grid, threads, shared_bytes, self.seed, which)
@@ -160,19 +164,20 @@ class Convolution:
         taps = self.k.shape[-1]
         return FilterArguments(
             k=address(k), d=address(d), spectrum=address(self.spectrum), scale=address(self.scale),
-            tap_strides=Strides(taps * self.filters, taps), filters=self.filters, taps=taps, length=self.length,
-            out_length=self.out_length, offset=self.offset, direction=self.direction, circular=int(self.circular),
-            channels_per_filter=self.channels // self.filters,
+            tables=address(self.filter_tables), tap_strides=Strides(taps * self.filters, taps), filters=self.filters,
+            taps=taps, length=self.length, out_length=self.out_length, offset=self.offset, direction=self.direction,
+            circular=int(self.circular), channels_per_filter=self.channels // self.filters,
         )  # fmt: skip
 
-    def make_spectrum(self) -> None:
-        items = self.k.shape[0] if self.k.ndim == 3 else 1
-        self.launch("spectrum", 1, self.filter_arguments(), (self.filters, items), *self.filter_launch)
+    def launch_filters(self, name: str, which: int, arguments: FilterArguments) -> None:
+        shape, items = self.filter_shape, self.k.shape[0] if self.k.ndim == 3 else 1
+        grid = (-(-self.filters // shape.rows), items)
+        self.launch(name, which, arguments, grid, shape.threads, shape.shared_bytes(self.cells))
 
     def arguments(self, backward: bool = False) -> Arguments:
         self.build(backward)
         tables = self.make_tables()
-        self.make_spectrum()
+        self.launch_filters("spectrum", 1, self.filter_arguments())
         a = Arguments(
             tables=address(tables), spectrum=address(self.spectrum), spectrum_scale=address(self.scale),
             filter_strides=Strides(self.filters if self.k.ndim == 3 else 0, 1),
@@ -221,7 +226,7 @@ class Convolution:
         f = self.filter_arguments()
         f.dspectrum, f.dk, f.dd, f.chunks = address(sums), address(dk), address(dd), self.chunks
         f.chunks_per_filter = self.chunks // items
-        self.launch("gradient", 3, f, (self.filters, items), *self.filter_launch)
+        self.launch_filters("gradient", 3, f)
         got = {name: self.values(x) for name, x in held.items()} | {"dk": dk.astype(np.float64)}
         return got if dd is None else got | {"dd": dd.sum(0).astype(np.float64)}
 

@@ -13,6 +13,7 @@ from itertools import product
 from .errors import NoKernelError
 from .gpus import Gpu
 from .plans import Kernel, Plan, Sizes, rows_per_block, rows_per_sum, switches
+from .single_kernels import SingleShape
 
 # N1, P, Q of csrc/half_layout.cuh, by points: N1 = 1 is a row in one warp.
 HALF_FACTORS = (
@@ -27,16 +28,16 @@ def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
     forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
     at_once = 4 if shape.n1 == 1 else 1
     rows = 1 if sizes.filter_per_item else rows_per_block(sizes, gpu, forward.blocks, at_once)
-    return _plan_of(shape, forward, rows)
+    return _plan_of(shape, gpu, forward, rows)
 
 
 def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
     shape = _shape_for(sizes, gpu, lambda s: s.backward_keep(gpu) is not None)
     kernel = shape.backward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
-    made = _plan_of(shape, kernel, rows_per_sum(sizes, 4 if shape.n1 == 1 else 1))
+    made = _plan_of(shape, gpu, kernel, rows_per_sum(sizes, 4 if shape.n1 == 1 else 1))
     scratch = 0 if shape.backward_keep(gpu) == "in_shared" else shape.points * 4
-    return dataclasses.replace(made, gradient=shape.gradient(), scratch_bytes=scratch)
+    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
@@ -44,13 +45,13 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     gates = list(product((False, True), repeat=2))
     for factors in HALF_FACTORS:
         shapes = [HalfShape(*factors, number) for number in _NUMBERS]
-        if shapes[0].forward_keep(gpu) is None or shapes[0].spectrum().shared_bytes > gpu.shared_per_block:
+        if shapes[0].forward_keep(gpu) is None:
             continue
         backward = shapes[0].backward_keep(gpu) is not None
         yield shapes[0].tables()
-        yield shapes[0].spectrum()
+        yield shapes[0].spectrum(gpu)
         if backward:
-            yield shapes[0].gradient()
+            yield shapes[0].gradient(gpu)
         for shape in shapes:
             for (pre, post), aligned in product(gates, (True, False)):
                 yield shape.forward(gpu, pre, post, aligned)
@@ -125,7 +126,7 @@ class HalfShape:
         """
         sums, row = self.points * 8, self.input_bytes(gated, aligned)
         if self.n1 == 1:
-            return self.tables_bytes + self.points * 4 + 4 * (row + self.points * 4 + sums)
+            return self.tables_bytes + self.points * 4 + 4 * (row + sums)
         kept = self.points * 8 if keep == "in_shared" else 0
         exchange = max(self.points * 4, row) if keep == "in_exchange" else self.points * 4 + row
         return exchange + self.tables_bytes + self.warps * 4 + kept + sums
@@ -144,13 +145,21 @@ class HalfShape:
         blocks = {2048: 3, 4096: 2}.get(self.points, 1)
         return Kernel("half.cuh", f"half_backward_group<{common}, Keep::{keep}>", 32 * self.warps, blocks, shared)
 
-    def gradient(self) -> Kernel:
-        return dataclasses.replace(self.spectrum(), name=f"half_filter_gradient<{self.factors}>")
+    @property
+    def of_filters(self) -> SingleShape:
+        """`FilterShape<F>`: their spectra are made in single precision."""
+        n2 = min(self.p, 32)
+        return SingleShape(self.n1 * self.p // n2, n2, self.q)
 
-    def spectrum(self) -> Kernel:
-        threads = min(max(self.points // 4, 64), 512)
-        shared = self.points * 8 + 32 * 4
-        return Kernel("half.cuh", f"half_filter_spectrum<{self.factors}>", threads, 1, shared, "FilterArguments")
+    def gradient(self, gpu: Gpu) -> Kernel:
+        return self._of_filters(gpu, "half_filter_gradient")
+
+    def spectrum(self, gpu: Gpu) -> Kernel:
+        return self._of_filters(gpu, "half_filter_spectrum")
+
+    def _of_filters(self, gpu: Gpu, function: str) -> Kernel:
+        name = f"{function}<{self.factors}, single::Cells::{self.of_filters.cells(gpu)}>"
+        return dataclasses.replace(self.of_filters.spectrum(gpu), header="half.cuh", name=name)
 
     def tables(self) -> Kernel:
         return Kernel("half.cuh", f"half_tables<{self.factors}>", 128, 1, 0, "TableArguments")
@@ -160,7 +169,7 @@ def _shape_for(sizes: Sizes, gpu: Gpu, fits) -> HalfShape:
     """The smallest transform that takes the rows."""
     shapes = [HalfShape(*factors, sizes.number) for factors in HALF_FACTORS]
     longest = max(sizes.length, sizes.out_length)
-    fitting = [s for s in shapes if fits(s) and s.spectrum().shared_bytes <= gpu.shared_per_block]
+    fitting = [s for s in shapes if fits(s)]
     found = next((s for s in fitting if s.points >= max(longest, sizes.least_points)), None)
     if found is None:
         raise NoKernelError(
@@ -170,6 +179,9 @@ def _shape_for(sizes: Sizes, gpu: Gpu, fits) -> HalfShape:
     return found
 
 
-def _plan_of(shape: HalfShape, kernel: Kernel, rows: int) -> Plan:
-    factors = (shape.n1, shape.p, shape.q)
-    return Plan(kernel, shape.spectrum(), shape.tables(), shape.tables_bytes, factors, rows, 1, point_bytes=4)
+def _plan_of(shape: HalfShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
+    filters = shape.of_filters
+    return Plan(
+        kernel, shape.spectrum(gpu), shape.tables(), shape.tables_bytes, (shape.n1, shape.p, shape.q),
+        filters.factors, rows, filters.rows, point_bytes=4,
+    )  # fmt: skip

@@ -231,10 +231,10 @@ class _Job:
         return arguments
 
     def filter_arguments(self, chosen: Plan, sizes: Sizes, taps: int, **fields) -> FilterArguments:
-        tables = _tables(self.on, chosen, self.number).data_ptr() if self.number == "fp32" else None
         return FilterArguments(
-            tables=tables, tap_strides=Strides(0, taps), taps=taps, length=sizes.length, out_length=sizes.out_length,
-            direction=self.direction, circular=self.call.mode == "circular", **fields,
+            tables=_filter_tables(self.on, chosen).data_ptr(), tap_strides=Strides(0, taps), taps=taps,
+            length=sizes.length, out_length=sizes.out_length, direction=self.direction,
+            circular=self.call.mode == "circular", **fields,
         )  # fmt: skip
 
     def spectra(self, chosen: Plan, sizes: Sizes):
@@ -307,16 +307,22 @@ def _gradients_in_pieces(on, call, needs, dy, u, k, d, pre_gate, post_gate):
 
 def _tables(on, chosen: Plan, number: str) -> torch.Tensor:
     """The size's tables on the device, made at its first call there."""
+    if chosen.tables is None:
+        return _filter_tables(on, chosen)
 
     def make():
-        if chosen.tables is None:
-            return torch.from_numpy(single_tables(*chosen.factors)).to(on.device)
         words = chosen.tables_bytes // 4
         made = torch.empty(words, dtype=torch.int32, device=on.device)
         on.launch(chosen.tables, TableArguments(made.data_ptr()), (-(-words // chosen.tables.threads), 1))
         return made
 
     return on.tables(("single" if number == "fp32" else "half", chosen.factors), make)
+
+
+def _filter_tables(on, chosen: Plan) -> torch.Tensor:
+    """Those of single precision, in which the spectra of filters are made whatever the rows' own."""
+    factors = chosen.filter_factors
+    return on.tables(("fp32", factors), lambda: torch.from_numpy(single_tables(*factors)).to(on.device))
 
 
 def _launch_rows(on, chosen: Plan, arguments: Arguments, batch: int, number: str) -> None:

@@ -73,6 +73,7 @@ class Plan:
         tables: the kernel that makes the tables, or None where the host does.
         tables_bytes: their size.
         factors: of the transform; `points` is their product.
+        filter_factors: of that of the filters, which is in single precision.
         rows_per_block: batch items that a block walks.
         point_bytes: of a point of a spectrum.
         gradient: backward, the kernel that makes the taps' gradients of the spectra's.
@@ -84,6 +85,7 @@ class Plan:
     tables: Kernel | None
     tables_bytes: int
     factors: tuple[int, int, int]
+    filter_factors: tuple[int, int, int]
     rows_per_block: int
     filters_per_block: int
     point_bytes: int

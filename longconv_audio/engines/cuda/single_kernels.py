@@ -60,6 +60,10 @@ class SingleShape:
     n3: int
 
     @property
+    def factors(self) -> tuple[int, int, int]:
+        return self.n1, self.n2, self.n3
+
+    @property
     def points(self) -> int:
         return self.n1 * self.n2 * self.n3
 
@@ -147,5 +151,5 @@ def _extent(shape: SingleShape, sizes: Sizes) -> str:
 
 
 def _plan_of(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
-    factors = (shape.n1, shape.n2, shape.n3)
-    return Plan(kernel, shape.spectrum(gpu), None, 0, factors, rows, shape.rows, point_bytes=8)
+    factors = shape.factors
+    return Plan(kernel, shape.spectrum(gpu), None, 0, factors, factors, rows, shape.rows, point_bytes=8)
