@@ -48,7 +48,7 @@ def driver(monkeypatch):
     """A driver of ours and a launcher on it."""
     monkeypatch.setattr(launch, "gpu_of", lambda index: KNOWN["sm_90a"])
     monkeypatch.setattr(launch, "cubin", lambda header, name, arch: Cubin(b"code", "symbol"))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=1234))
+    monkeypatch.setattr(launch, "current_stream", lambda index: 1234)
 
     def put(**options):
         made = Driver(**options)
@@ -139,8 +139,9 @@ def test_reasons(monkeypatch):
         ((2, 3, 16384), torch.float16, Call("full", 0, False, "half"), "16392 samples do not fit"),
         ((2, 3, 16385), torch.float32, Call("causal", 0, False, "single"), "16385 samples"),
         ((2, 3, 0), torch.float32, Call("full", 0, False, "single"), None),
-        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), "float16 or bfloat16"),
-        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), "float32 at most"),
+        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), None),
+        ((2, 3, 16385), torch.float32, Call("causal", 0, False, "half"), "half precision"),
+        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), None),
     ],
 )
 def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):

@@ -1,0 +1,136 @@
+"""The forward pass on a launcher: something that has `gpu`, `device`, `launch` and `tables`."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+
+from ..selection import Call
+from .arguments import Arguments, Strides
+from .gpus import Gpu
+from .operands import Geometry, geometry, number_of, operands, placed
+from .plans import GRID_Y, Kernel, Plan, Sizes
+from .specialisations import plan
+from .spectra import SpectraMaker, make_spectra, prepared_parts, spectra_maker, tables_of
+
+
+class Forward(NamedTuple):
+    """How calls of one geometry are carried out.
+
+    Args:
+        plan: the kernels.
+        spectra: what makes the filters' spectra.
+        arguments: of the fused convolution, all but the addresses.
+        shape: of y.
+    """
+
+    plan: Plan
+    spectra: SpectraMaker
+    arguments: Arguments
+    shape: tuple[int, int, int]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return self.spectra.kernel, self.plan.rows
+
+
+def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
+    """`forward` of the engine, on a launcher."""
+    batch, inputs, length = u.shape
+    channels = k.shape[-2] if inputs == 1 else inputs
+    if not (batch and channels and length):
+        return u.new_empty(batch, channels, placed(call, length, k.shape[-1]).length if length else 0)
+    number = number_of(call.precision, u.dtype)
+    x = operands(call, number, u, k, d, pre_gate, post_gate)
+    g = geometry(call, number, x, 0 if spectrum is None else spectrum.shape[-1])
+    how = forward_of(g, on.gpu)
+    arguments = how.arguments.copy()
+    arguments.tables = tables = tables_of(on, how.plan, number)
+    y = torch.empty(how.shape, dtype=x.u.dtype, device=u.device)
+    if spectrum is None:
+        room = torch.empty(how.spectra.bytes, dtype=torch.uint8, device=u.device)
+        at, scales = make_spectra(on, how.spectra, x.filters, x.skips, tables, room.data_ptr())
+    else:
+        at, scales, arguments.filter_strides.batch, room = prepared_parts(spectrum, k.shape[-2])
+    set_inputs(arguments, x, at, scales)
+    arguments.y = y.data_ptr()
+    _launch(on, how, arguments, batch, y.element_size())
+    return y if y.dtype == u.dtype else y.to(u.dtype)
+
+
+@functools.lru_cache(maxsize=4096)
+def forward_of(g: Geometry, gpu: Gpu) -> Forward:
+    """What does not change from one call of a geometry to the next.
+
+    Raises:
+        NoKernelError: as `plan`.
+    """
+    chosen = plan(sizes_of(g, g.per_item), gpu)
+    arguments = row_arguments(g, chosen)
+    shape = (g.batch, g.channels, g.place.length)
+    arguments.y_strides = dense_strides(g, g.place.length)
+    return Forward(chosen, spectra_maker(g, chosen), arguments, shape)
+
+
+def sizes_of(g: Geometry, filter_per_item: bool) -> Sizes:
+    """What a plan asks of a call."""
+    return Sizes(
+        g.number, g.length, g.place.length, g.batch, g.channels, filter_per_item, g.pre_gate is not None,
+        g.post_gate is not None, g.rows_aligned, g.points,
+    )  # fmt: skip
+
+
+def row_arguments(g: Geometry, chosen: Plan) -> Arguments:
+    """Of a fused convolution, forward or backward: what all of a geometry's calls have in common."""
+    filters = g.filters_shape[-2]
+    arguments = Arguments(
+        filter_strides=Strides(filters if g.per_item else 0, 1), channels_per_filter=g.channels // filters,
+        batch=g.batch, channels=g.channels, length=g.length, out_length=g.place.length,
+        rows_per_block=chosen.rows_per_block, u_strides=Strides(*g.u),
+    )  # fmt: skip
+    if g.pre_gate is not None:
+        arguments.pre_strides = Strides(*g.pre_gate)
+    if g.post_gate is not None:
+        arguments.post_strides = Strides(*g.post_gate)
+    return arguments
+
+
+def dense_strides(g: Geometry, length: int) -> Strides:
+    """Of a result."""
+    return Strides(g.channels * length, length)
+
+
+def set_inputs(arguments: Arguments, x, spectra: int, scales: int | None) -> None:
+    """The addresses of what a fused convolution reads."""
+    arguments.spectrum = spectra
+    arguments.spectrum_scale = scales
+    arguments.u = x.u.data_ptr()
+    if x.pre_gate is not None:
+        arguments.pre_gate = x.pre_gate.data_ptr()
+    if x.post_gate is not None:
+        arguments.post_gate = x.post_gate.data_ptr()
+
+
+def _launch(on, how: Forward, arguments: Arguments, batch: int, sample: int) -> None:
+    """The fused convolution, in as many launches as the y axis of a grid makes necessary."""
+    chosen, rows = how.plan, how.plan.rows_per_block
+    step = GRID_Y * rows
+    for first in range(0, batch, step):
+        items = arguments.batch = min(step, batch - first)
+        on.launch(chosen.rows, arguments, (how.shape[1], -(-items // rows)))
+        if first + items < batch:
+            _move_on(arguments, step, sample, chosen)
+
+
+def _move_on(arguments: Arguments, items: int, sample: int, chosen: Plan) -> None:
+    """To the batch items behind the first ones; a sample has so many bytes."""
+    for name, strides in (("u", "u"), ("pre_gate", "pre"), ("post_gate", "post"), ("y", "y")):
+        address = getattr(arguments, name)
+        if address is not None:
+            setattr(arguments, name, address + items * getattr(arguments, f"{strides}_strides").batch * sample)
+    filters = items * arguments.filter_strides.batch
+    arguments.spectrum += filters * chosen.points * chosen.point_bytes
+    if arguments.spectrum_scale is not None:
+        arguments.spectrum_scale += filters * 4
