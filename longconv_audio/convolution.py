@@ -21,7 +21,7 @@ from .arguments import (
     default_precision,
 )
 from .engines.selection import Call, choose
-from .operators import long_conv_op
+from .operators import long_conv_op, prepare_op
 
 
 def long_conv(
@@ -79,6 +79,49 @@ def long_conv(
     >>> long_conv(u, k, offset=1, d=torch.tensor([100.0])).round(decimals=4)
     tensor([[[113., 222., 315.]]])
     """
+    return long_conv_op(*_checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine))
+
+
+def prepare(
+    u: torch.Tensor,
+    k: torch.Tensor | FilterSpectrum,
+    *,
+    d: torch.Tensor | None = None,
+    pre_gate: torch.Tensor | None = None,
+    post_gate: torch.Tensor | None = None,
+    mode: str = "causal",
+    offset: int = 0,
+    correlate: bool = False,
+    precision: str | None = None,
+    engine: str | None = None,
+    backward: bool = False,
+) -> None:
+    """Does ahead what the first call of `long_conv` with such arguments does: compiles and loads kernels, makes tables.
+
+    A CUDA graph can capture a call only after this (or after a call), and a training loop's first step is then as fast
+    as the others. What counts are shapes, strides, dtypes and device; the samples do not.
+
+    Args:
+        u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine: as for `long_conv`. Within autocast,
+            where the call will be.
+        backward: prepares for the gradients too, of those arguments that require one, given that y's is contiguous.
+
+    Raises:
+        ValueError: where `backward` is asked for and no argument requires a gradient; and as `long_conv`.
+        CudaEngineError: (a RuntimeError) where a kernel cannot be compiled or loaded.
+
+    >>> u, k = torch.ones(2, 3, 100), torch.ones(3, 50, requires_grad=True)
+    >>> prepare(u, k, backward=True)
+    """
+    tensors = (u, k, d, pre_gate, post_gate)
+    needs = [backward and isinstance(t, torch.Tensor) and t.requires_grad for t in tensors]
+    if backward and not any(needs):
+        raise ValueError("backward is True and no argument requires a gradient; expected one, or backward=False")
+    prepare_op(needs, *_checked(*tensors, mode, offset, correlate, precision, engine))
+
+
+def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    """The arguments of `long_conv` as the operator takes them."""
     prepared = k if isinstance(k, FilterSpectrum) else None
     if prepared is not None:
         k = prepared.k
@@ -92,7 +135,7 @@ def long_conv(
         precision = precision or default_precision(u.dtype)
     else:
         precision, engine, spectrum = prepared.serve(u, k, d, mode, offset, correlate, precision, engine)
-    return long_conv_op(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine)
+    return u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine
 
 
 class FilterSpectrum:

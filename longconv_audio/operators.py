@@ -100,6 +100,14 @@ def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, 
         raise _no_memory(error, u, k) from error
 
 
+def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine) -> None:
+    """Does ahead of a call of the operator, and of its gradients in `needs`, what only a first call does."""
+    call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
+    with torch.no_grad():
+        module.prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)
+
+
 def _backward(needs, dy, *arguments):
     gradients = _gradients(needs, dy, *arguments)
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)

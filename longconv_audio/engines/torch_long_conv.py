@@ -136,6 +136,15 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
     return du, dk.to(k.dtype) if need_k else None, dd, dpre, dpost
 
 
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+    """Carries out the call on a GPU, whose library plans transforms at their first use."""
+    if u.device.type == "cpu":
+        return
+    y = forward(call, u, k, spectrum, d, pre_gate, post_gate)
+    if any(needs):
+        backward(call, needs, y, u, k, spectrum, d, pre_gate, post_gate)
+
+
 def _empty(t, need: bool):
     """Room for a gradient, contiguous whatever the strides of what it belongs to."""
     return torch.empty(t.shape, dtype=t.dtype, device=t.device) if need else None

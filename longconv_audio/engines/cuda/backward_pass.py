@@ -13,7 +13,7 @@ from .errors import NoKernelError
 from .forward_pass import dense_strides, row_arguments, set_inputs, sizes_of
 from .gpus import Gpu
 from .operands import Geometry, Operands, geometry, number_of, operands, placed, rows
-from .plans import GRID_Y, Kernel, Plan, Sizes
+from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan_backward
 from .spectra import SpectraMaker, filter_arguments, make_spectra, prepared_parts, spectra_maker, tables_of
 
@@ -53,10 +53,6 @@ class Backward(NamedTuple):
     sums: int | None
     scratch: int | None
     bytes: int
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        return self.spectra.kernel, self.plan.rows, self.plan.gradient
 
 
 def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
@@ -99,6 +95,21 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
         of_input(du, u) if need_u else None, dk, dd, of_input(dpre, pre_gate) if need_pre else None,
         dpost.to(post_gate.dtype) if need_post else None,
     )  # fmt: skip
+
+
+def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
+    """Loads and makes all that `gradients` will need, with the same arguments and a dense gradient of y."""
+    if not (u.numel() and k.shape[-2]):
+        return
+    _, need_k, need_d, _, _ = needs
+    number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
+    g = geometry(call, number, operands(call, number, u, k, d, pre_gate, post_gate))
+    dense = dense_strides(g, g.place.length)
+    g = g._replace(dy=(dense.batch, dense.channel))
+    how = backward_of(g, k.shape if need_k else None, need_d, need_d and d.ndim == 2, on.gpu)
+    for kernel in (how.spectra.kernel, how.plan.rows, how.plan.gradient):
+        on.load(kernel)
+    tables_of(on, how.plan, number)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -171,14 +182,14 @@ def _usable(spectrum, chosen: Plan, number: str) -> bool:
 
 def _results(arguments: Arguments, how: Backward, x: Operands, dy):
     """Room for the gradients of the rows, which the kernel fills."""
-    du = torch.empty(how.shape, dtype=dy.dtype, device=dy.device)
+    du = dy.new_empty(how.shape)
     arguments.du = du.data_ptr()
     dpre = dpost = None
     if x.pre_gate is not None:
-        dpre = torch.empty_like(du)
+        dpre = dy.new_empty(how.shape)
         arguments.dpre_gate = dpre.data_ptr()
     if x.post_gate is not None:
-        dpost = torch.empty(dy.shape, dtype=dy.dtype, device=dy.device)
+        dpost = dy.new_empty(dy.shape)
         arguments.dpost_gate = dpost.data_ptr()
     return du, dpre, dpost
 

@@ -11,7 +11,7 @@ from ..selection import Call
 from .arguments import Arguments, Strides
 from .gpus import Gpu
 from .operands import Geometry, geometry, number_of, operands, placed
-from .plans import GRID_Y, Kernel, Plan, Sizes
+from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan
 from .spectra import SpectraMaker, make_spectra, prepared_parts, spectra_maker, tables_of
 
@@ -20,35 +20,28 @@ class Forward(NamedTuple):
     """How calls of one geometry are carried out.
 
     Args:
+        number: the type of the rows.
         plan: the kernels.
         spectra: what makes the filters' spectra.
         arguments: of the fused convolution, all but the addresses.
         shape: of y.
     """
 
+    number: str
     plan: Plan
     spectra: SpectraMaker
     arguments: Arguments
     shape: tuple[int, int, int]
 
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        return self.spectra.kernel, self.plan.rows
-
 
 def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     """`forward` of the engine, on a launcher."""
-    batch, inputs, length = u.shape
-    channels = k.shape[-2] if inputs == 1 else inputs
-    if not (batch and channels and length):
-        return u.new_empty(batch, channels, placed(call, length, k.shape[-1]).length if length else 0)
-    number = number_of(call.precision, u.dtype)
-    x = operands(call, number, u, k, d, pre_gate, post_gate)
-    g = geometry(call, number, x, 0 if spectrum is None else spectrum.shape[-1])
-    how = forward_of(g, on.gpu)
+    if not (u.numel() and k.shape[-2]):
+        return _empty(call, u, k)
+    x, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate)
     arguments = how.arguments.copy()
-    arguments.tables = tables = tables_of(on, how.plan, number)
-    y = torch.empty(how.shape, dtype=x.u.dtype, device=u.device)
+    arguments.tables = tables = tables_of(on, how.plan, how.number)
+    y = x.u.new_empty(how.shape)
     if spectrum is None:
         room = torch.empty(how.spectra.bytes, dtype=torch.uint8, device=u.device)
         at, scales = make_spectra(on, how.spectra, x.filters, x.skips, tables, room.data_ptr())
@@ -56,8 +49,30 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
         at, scales, arguments.filter_strides.batch, room = prepared_parts(spectrum, k.shape[-2])
     set_inputs(arguments, x, at, scales)
     arguments.y = y.data_ptr()
-    _launch(on, how, arguments, batch, y.element_size())
+    _launch(on, how, arguments, u.shape[0], y.element_size())
     return y if y.dtype == u.dtype else y.to(u.dtype)
+
+
+def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> None:
+    """Loads and makes all that `convolve` will need, with the same arguments."""
+    if u.numel() and k.shape[-2]:
+        _, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate)
+        for kernel in (how.spectra.kernel, how.plan.rows):
+            on.load(kernel)
+        tables_of(on, how.plan, how.number)
+
+
+def _planned(on, call: Call, u, k, spectrum, d, pre_gate, post_gate):
+    number = number_of(call.precision, u.dtype)
+    x = operands(call, number, u, k, d, pre_gate, post_gate)
+    return x, forward_of(geometry(call, number, x, 0 if spectrum is None else spectrum.shape[-1]), on.gpu)
+
+
+def _empty(call: Call, u, k):
+    """What comes of no items, no channels or no samples."""
+    batch, inputs, length = u.shape
+    samples = placed(call, length, k.shape[-1]).length if length else 0
+    return u.new_empty(batch, k.shape[-2] if inputs == 1 else inputs, samples)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -71,7 +86,7 @@ def forward_of(g: Geometry, gpu: Gpu) -> Forward:
     arguments = row_arguments(g, chosen)
     shape = (g.batch, g.channels, g.place.length)
     arguments.y_strides = dense_strides(g, g.place.length)
-    return Forward(chosen, spectra_maker(g, chosen), arguments, shape)
+    return Forward(g.number, chosen, spectra_maker(g, chosen), arguments, shape)
 
 
 def sizes_of(g: Geometry, filter_per_item: bool) -> Sizes:

@@ -54,6 +54,15 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
         return backward_pass.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
 
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+    """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
+    index = u.get_device()
+    with _current(index):
+        forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        if any(needs):
+            backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
+
+
 def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()

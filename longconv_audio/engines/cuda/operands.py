@@ -157,7 +157,8 @@ def _filters(call: Call, u, k, d):
     A skip term that differs between the channels of one filter makes it as many filters, and one that differs between
     batch items makes filters of the items' own.
     """
-    k = k.to(torch.float32)
+    if k.dtype != torch.float32:
+        k = k.to(torch.float32)
     if d is None:
         return k.contiguous(), None
     batch, inputs, length = u.shape

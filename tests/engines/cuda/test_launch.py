@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from longconv_audio.engines.cuda import launch, long_conv
+from longconv_audio.engines.cuda import backward_pass, forward_pass, launch, long_conv
 from longconv_audio.engines.cuda.arguments import TableArguments
 from longconv_audio.engines.cuda.cache import Cubin
 from longconv_audio.engines.cuda.errors import LaunchError
@@ -148,3 +148,28 @@ def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):
     monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
     said = long_conv.why_not_call(call, torch.empty(shape, dtype=dtype), torch.empty(3, 9))
     assert said is None if reason is None else reason in said
+
+
+def test_what_is_prepared_is_loaded_before_the_call(driver, monkeypatch):
+    made, on = driver(), launch.Launcher(0)
+    on.device = "cpu"
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(synchronize=lambda: None))
+    for dtype, precision in ((torch.float16, "half"), (torch.float32, "single")):
+        u, k, d = torch.ones(2, 4, 100, dtype=dtype), torch.ones(4, 50), torch.ones(4)
+        call, needs = Call("causal", 3, False, precision), (True, True, True, False, True)
+        forward_pass.prepare(on, call, u, k, None, d, None, u)
+        backward_pass.prepare(on, call, needs, u, k, d, None, u)
+        made.calls.clear()
+        y = forward_pass.convolve(on, call, u, k, None, d, None, u)
+        backward_pass.gradients(on, call, needs, y, u, k, None, d, None, u)
+        assert {name for name, _ in made.calls} == {"cuLaunchKernel"}
+
+
+def test_nothing_is_loaded_while_a_graph_is_captured(driver, monkeypatch):
+    driver()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(LaunchError, match=r"half_tables.* call longconv_audio\.prepare"):
+        launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+    with pytest.raises(LaunchError, match=r"longconv_audio\.prepare"):
+        launch.Launcher(0).tables("some", lambda: None)
