@@ -66,7 +66,11 @@ _PLAIN = {torch.Tensor, torch.nn.Parameter, type(None)}
 
 def _recorded(tensors) -> bool:
     """Whether autograd will want to know of what is done with the tensors."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                return True
+    return False
 
 
 def _transformed() -> bool:
@@ -146,7 +150,8 @@ def _save(ctx, inputs, output):
 def _differentiate(ctx, dy):
     if dy is None:
         return (None,) * 11
-    needs = [ctx.needs_input_grad[i] for i in _DIFFERENTIABLE]
+    inputs = ctx.needs_input_grad
+    needs = [inputs[i] for i in _DIFFERENTIABLE]
     gradients = _backward_call(needs, dy, *ctx.saved_tensors, *ctx.options)
     du, dk, dd, dpre, dpost = (g if need else None for g, need in zip(gradients, needs, strict=True))
     return du, dk, None, dd, dpre, dpost, None, None, None, None, None

@@ -12,7 +12,7 @@ from .arguments import Arguments, FilterArguments, Strides
 from .errors import NoKernelError
 from .forward_pass import dense_strides, row_arguments, set_inputs, sizes_of
 from .gpus import Gpu
-from .operands import Geometry, Operands, geometry, number_of, operands, placed, rows
+from .operands import Geometry, Operands, cast, geometry, number_of, operands, placed, rows
 from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan_backward
 from .spectra import SpectraMaker, filter_arguments, make_spectra, prepared_parts, spectra_maker, tables_of
@@ -89,11 +89,11 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
     def of_input(t, like):
         """One input of many filters gathers its gradient from all of them."""
-        return (t.sum(1, keepdim=True) if u.shape[1] < t.shape[1] else t).to(like.dtype)
+        return cast(t.sum(1, keepdim=True) if u.shape[1] < t.shape[1] else t, like.dtype)
 
     return (
         of_input(du, u) if need_u else None, dk, dd, of_input(dpre, pre_gate) if need_pre else None,
-        dpost.to(post_gate.dtype) if need_post else None,
+        cast(dpost, post_gate.dtype) if need_post else None,
     )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def _taps_gradients(on, how: Backward, k, d, sums: int, tables: int):
         _launch_taps(on, how, how.dk, sums, tables, dk, dd if how.together else None)
     if dd is not None and not how.together:
         _launch_taps(on, how, how.dd, sums, tables, dd, None)
-    return None if dk is None else dk.to(k.dtype), None if dd is None else dd.to(d.dtype)
+    return None if dk is None else cast(dk, k.dtype), None if dd is None else cast(dd, d.dtype)
 
 
 def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, tables: int, taps, skips) -> None:

@@ -10,7 +10,7 @@ import torch
 from ..selection import Call
 from .arguments import Arguments, Strides
 from .gpus import Gpu
-from .operands import Geometry, geometry, number_of, operands, placed
+from .operands import Geometry, cast, geometry, number_of, operands, placed
 from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan
 from .spectra import SpectraMaker, make_spectra, prepared_parts, spectra_maker, tables_of
@@ -50,7 +50,7 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
     set_inputs(arguments, x, at, scales)
     arguments.y = y.data_ptr()
     _launch(on, how, arguments, u.shape[0], y.element_size())
-    return y if y.dtype == u.dtype else y.to(u.dtype)
+    return cast(y, u.dtype)
 
 
 def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> None:

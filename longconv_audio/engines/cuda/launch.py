@@ -34,6 +34,7 @@ class Launcher:
         self._functions: dict[str, Any] = {}
         self._tables: dict[Any, Any] = {}
         self._thread = threading.local()
+        self._making = threading.RLock()
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
         """Starts a kernel on the current stream. Whoever calls has made the device current.
@@ -62,24 +63,31 @@ class Launcher:
         Raises:
             CompilerError, LaunchError: as `launch`.
         """
-        function = self._functions.get(kernel.name)
-        if function is None:
-            self._refuse_while_capturing(kernel.name)
-            if not hasattr(self._thread, "context"):
-                self._thread.context = self._make_context_current()
-            function = self._functions[kernel.name] = self._load(kernel)
-        return function
+        with self._making:
+            function = self._functions.get(kernel.name)
+            if function is None:
+                self._refuse_while_capturing(kernel.name)
+                if not hasattr(self._thread, "context"):
+                    self._thread.context = self._make_context_current()
+                function = self._functions[kernel.name] = self._load(kernel)
+            return function
 
     def tables(self, key, make: Callable[[], Any]):
         """What `make` gave when it was first asked for `key` here; then every stream may read it."""
         found = self._tables.get(key)
-        if found is None:
-            self._refuse_while_capturing("a table")
-            import torch
+        return self._make_table(key, make) if found is None else found
 
-            found = self._tables[key] = make()
-            torch.cuda.current_stream(self.index).synchronize()
-        return found
+    def _make_table(self, key, make: Callable[[], Any]):
+        import torch
+
+        with self._making:
+            found = self._tables.get(key)
+            if found is None:
+                self._refuse_while_capturing("a table")
+                found = make()
+                torch.cuda.current_stream(self.index).synchronize()
+                self._tables[key] = found
+            return found
 
     def _refuse_while_capturing(self, what: str) -> None:
         import torch

@@ -139,9 +139,13 @@ def rows(t, kind: torch.dtype):
     """The rows in a type, the samples of each next to each other; None as None."""
     if t is None:
         return None
-    if t.dtype != kind:
-        t = t.to(kind)
+    t = cast(t, kind)
     return t if t.stride(-1) == 1 or t.shape[-1] == 1 else t.contiguous()
+
+
+def cast(t, dtype: torch.dtype):
+    """The tensor in a dtype. A call of `to` takes a microsecond even where there is nothing to do."""
+    return t if t.dtype == dtype else t.to(dtype)
 
 
 def row_strides(t) -> tuple[int, int]:
@@ -157,13 +161,12 @@ def _filters(call: Call, u, k, d):
     A skip term that differs between the channels of one filter makes it as many filters, and one that differs between
     batch items makes filters of the items' own.
     """
-    if k.dtype != torch.float32:
-        k = k.to(torch.float32)
+    k = cast(k, torch.float32)
     if d is None:
         return k.contiguous(), None
     batch, inputs, length = u.shape
     channels = k.shape[-2] if inputs == 1 else inputs
-    d = d.to(torch.float32)
+    d = cast(d, torch.float32)
     if d.ndim == 2 and (d.stride(0) == 0 or batch == 1):
         d = d[0]
     if d.ndim == 2 and k.ndim == 2:
