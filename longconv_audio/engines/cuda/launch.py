@@ -14,7 +14,7 @@ from typing import Any
 
 from .cache import cubin
 from .errors import LaunchError
-from .gpus import LOWEST, Gpu, gpu_of
+from .gpus import LOWEST, Gpu, arch_name, gpu_of
 from .specialisations import GRID_Y, Kernel
 
 _OnePointer = ctypes.c_void_p * 1
@@ -151,7 +151,7 @@ def available(device) -> str | None:
 def _why_not(index: int) -> str | None:
     import torch
 
-    from .compiler import compiler_version, source_folder
+    from .compiler import check_compiler, compiler_version, source_folder
     from .errors import CompilerError
 
     if torch.version.hip:
@@ -164,12 +164,25 @@ def _why_not(index: int) -> str | None:
             f"the fused kernels need {lowest} or higher"
         )
     try:
-        compiler_version()
+        check_compiler(arch_name((major, minor)))
         source_folder()
-        _driver()
+        _check_driver(compiler_version())
     except (CompilerError, LaunchError) as error:
         return str(error)
     return None
+
+
+def _check_driver(compiler: str) -> None:
+    """Raises LaunchError where there is no driver, or one that cannot load what the compiler makes.
+
+    A driver loads what any compiler of its own major version made (CUDA Compatibility, "Minor Version Compatibility").
+    """
+    version = _check(_driver().cuDriverGetVersion(), "asking for the driver's version")
+    if version // 1000 < int(compiler.split(".")[0]):
+        raise LaunchError(
+            f"the NVIDIA driver is for CUDA {version // 1000}.{version % 1000 // 10} and NVRTC is {compiler}: update "
+            "the driver"
+        )
 
 
 @functools.cache

@@ -1,19 +1,22 @@
 """What stands before a launch: why there can be none, what the driver says, and grids. No GPU is needed."""
 
 import ctypes
+import re
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from longconv_audio.engines.cuda import backward_pass, forward_pass, launch, long_conv
+from longconv_audio.engines import selection
+from longconv_audio.engines.cuda import backward_pass, compiler, forward_pass, launch, long_conv
 from longconv_audio.engines.cuda.arguments import TableArguments
 from longconv_audio.engines.cuda.cache import Cubin
-from longconv_audio.engines.cuda.errors import LaunchError
+from longconv_audio.engines.cuda.errors import CompilerError, LaunchError
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.specialisations import GRID_Y, Kernel
-from longconv_audio.engines.selection import Call
+from longconv_audio.engines.selection import Call, EngineUnavailableError
 
 KERNEL = Kernel("half.cuh", "half_tables<Fp16, F>", 128, 1, 1000, "TableArguments")
 
@@ -124,11 +127,66 @@ def test_grid_that_no_device_takes(driver, grid):
 def test_reasons(monkeypatch):
     assert "cpu" in long_conv.why_not(torch.device("cpu"), "single")
     assert "double" in long_conv.why_not(torch.device("cuda", 0), "double")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """One on which the fused kernels run; `machine(name=value, ...)` changes what is there."""
+    pytest.importorskip("cuda.bindings")
+    there = {
+        "hip": None, "capability": (9, 0), "compiler": "13.0", "driver": (Status(), 13000), "cuda_core": object(),
+        "architectures": [80, 90], "sources": "csrc",
+    }  # fmt: skip
+
+    def given(name):
+        if isinstance(there[name], Exception):
+            raise there[name]
+        return there[name]
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: given("capability"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "An Old One")
+    monkeypatch.setattr(compiler, "compiler_version", lambda: given("compiler"))
+    monkeypatch.setattr(compiler, "source_folder", lambda: given("sources"))
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: given("cuda_core"))
+    nvrtc = SimpleNamespace(nvrtcGetSupportedArchs=lambda: (Status(), given("architectures")))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", nvrtc)
+    monkeypatch.setattr("cuda.bindings.nvrtc", nvrtc, raising=False)
+    monkeypatch.setattr(launch, "_driver", lambda: SimpleNamespace(cuDriverGetVersion=lambda: given("driver")))
     launch._why_not.cache_clear()
-    assert "An Old One has compute capability 7.5" in long_conv.why_not(torch.device("cuda", 0), "half")
+    yield lambda **changed: there.update(changed)
     launch._why_not.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"driver": (Status(), 13020), "compiler": "13.3"}, None),
+        ({"capability": (7, 5)}, r"An Old One has compute capability 7\.5"),
+        ({"compiler": CompilerError("NVRTC cannot be used: pip install it")}, "pip install it"),
+        ({"cuda_core": None}, "cuda.core is not installed.*pip install"),
+        ({"architectures": [80]}, r"NVRTC 13\.0 does not know sm_90a"),
+        ({"sources": CompilerError("the kernels' sources are nowhere")}, "nowhere"),
+        ({"driver": LaunchError("the NVIDIA driver cannot be used")}, "driver cannot be used"),
+        ({"driver": (Status(), 12040)}, r"driver is for CUDA 12\.4 and NVRTC is 13\.0: update"),
+    ],
+)
+def test_what_is_missing_on_a_machine(machine, changed, words):
+    """It is said once and torch.fft runs instead, unless the fused kernels were asked for by name."""
+    machine(**changed)
+    device = torch.device("cuda", 0)
+    said = long_conv.why_not(device, "single")
+    if words is None:
+        assert said is None
+        return
+    assert re.search(words, said)
+    assert "\n" not in said
+    selection._ready.cache_clear()
+    with pytest.warns(UserWarning, match=words):
+        assert selection.choose(None, device, "single")[0] == "torch"
+    with pytest.raises(EngineUnavailableError, match=words):
+        selection.choose("cuda", device, "single")
+    selection._ready.cache_clear()
 
 
 @pytest.mark.parametrize(
