@@ -57,7 +57,7 @@ struct WarpForward {
   static_assert(F::n1 == 1, "one warp holds a row of two factors");
   using Input = StagedInput<Number, F, 32, S::pre_gate, S::aligned>;
   static constexpr int warps = 4, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = S::aligned ? 4 : 3;
+  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? (S::aligned ? 8 : 5) : S::aligned ? 4 : 3;
   static constexpr unsigned tables = warps * Input::bytes, spectrum = tables + Tables<F>::bytes;
   static constexpr unsigned shared_bytes = spectrum + Spectrum<F>::bytes;
 };

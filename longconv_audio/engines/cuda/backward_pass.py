@@ -15,7 +15,15 @@ from .gpus import Gpu
 from .operands import Geometry, Operands, cast, geometry, number_of, operands, placed, rows
 from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan_backward
-from .spectra import SpectraMaker, filter_arguments, filter_tables_of, make_spectra, prepared_parts, spectra_maker, tables_of
+from .spectra import (
+    SpectraMaker,
+    filter_arguments,
+    filter_tables_of,
+    make_spectra,
+    prepared_parts,
+    spectra_maker,
+    tables_of,
+)
 
 _ALIGNMENT = 256  # of each part of the workspace
 

@@ -107,6 +107,8 @@ class HalfShape:
         return next((way for way in ways if self.forward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
     def blocks(self, aligned: bool) -> int:
+        if self.points <= 256:
+            return 8 if aligned else 5
         if self.n1 == 1:
             return 4 if aligned else 3
         return {2048: 5, 4096: 3, 8192: 2}.get(self.points, 1)
@@ -133,7 +135,9 @@ class HalfShape:
 
     def backward_keep(self, gpu: Gpu) -> str | None:
         """Where the backward pass keeps spectra and rows on their way, or None where nothing fits."""
-        ways = ("in_shared",) if self.n1 == 1 else ("in_shared", "in_device", "in_exchange")[: 3 if self.n1 == 32 else 2]
+        ways = (
+            ("in_shared",) if self.n1 == 1 else ("in_shared", "in_device", "in_exchange")[: 3 if self.n1 == 32 else 2]
+        )
         return next((way for way in ways if self.backward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
     def backward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
@@ -141,7 +145,8 @@ class HalfShape:
         common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned)}"
         shared = self.backward_bytes(keep, pre_gate or post_gate, aligned)
         if self.n1 == 1:
-            return Kernel("half.cuh", f"half_backward_warp<{common}>", 4 * 32, 1, shared)
+            blocks = 4 if self.points <= 256 else 3 if aligned or self.points <= 512 else 2
+            return Kernel("half.cuh", f"half_backward_warp<{common}>", 4 * 32, blocks, shared)
         blocks = {2048: 3, 4096: 2}.get(self.points, 1)
         return Kernel("half.cuh", f"half_backward_group<{common}, Keep::{keep}>", 32 * self.warps, blocks, shared)
 

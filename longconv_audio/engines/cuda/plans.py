@@ -8,8 +8,9 @@ from .gpus import Gpu
 
 # The y axis of a grid ends here, the x axis at 2^31 - 1.
 GRID_Y = 65535
-# Blocks that a launch should have for each that can be resident: enough that the last ones to finish cost little.
-WAVES = 4
+# Blocks that a launch has at most for each that can be resident.
+WAVES = 8
+_LOADING = 2
 # Blocks of a backward pass, whose number decides the order of sums and therefore may not depend on the device.
 SUMS = 256
 # Shared memory that the driver takes of each block's.
@@ -112,8 +113,18 @@ def rows_per_sum(sizes: Sizes, at_once: int) -> int:
 
 
 def rows_per_block(sizes: Sizes, gpu: Gpu, resident: int, at_once: int) -> int:
-    """As many rows a block as leave the device enough blocks, so that what a block loads once serves many."""
-    blocks = WAVES * resident * gpu.multiprocessors
-    chunks = min(max(-(-blocks // max(sizes.channels, 1)), 1), GRID_Y)
-    rows = max(-(-sizes.batch // chunks), 1)
-    return -(-rows // at_once) * at_once
+    """So many rows a block that the device is busy to the end, and that what a block loads once serves many of them.
+
+    The cost of a cut is taken to be that of its waves of `resident` blocks a multiprocessor, each as long as its rows
+    and, for what a block loads, as `_LOADING` rows.
+    """
+    slots, channels = resident * gpu.multiprocessors, max(sizes.channels, 1)
+    best = None
+    for chunks in range(1, min(max(sizes.batch // at_once, 1), WAVES * slots // channels + 1, GRID_Y) + 1):
+        rows = -(-sizes.batch // (chunks * at_once)) * at_once
+        blocks = channels * -(-sizes.batch // rows)
+        cost = -(-blocks // slots) * (rows + _LOADING)
+        if best is None or cost < best[0]:
+            best = cost, rows
+    least = -(-max(sizes.batch, 1) // (GRID_Y * at_once)) * at_once  # a grid ends there
+    return max(best[1], least)

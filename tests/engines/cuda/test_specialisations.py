@@ -1,7 +1,9 @@
 """What is planned: which kernel, how large, and whether C++ says the same of it."""
 
 import contextlib
+import re
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,27 +33,23 @@ needs_compiler = pytest.mark.skipif(harness.compiler() is None, reason="no C++ c
 
 @needs_compiler
 def test_sizes_are_those_of_the_half_kernels():
-    shapes = [HalfShape(*factors, "fp16") for factors in HALF_FACTORS]
-    asked, wanted = [], []
-    for s in shapes:
-        f, kernels = s.factors, [(aligned, s.forward(H200, True, True, aligned)) for aligned in (True, False)]
-        filters = ("threads", "rows", "blocks_per_multiprocessor", "N1", "N2", "N3")
+    asked, wanted, kernels = [], [], []
+    for s in [HalfShape(*factors, "fp16") for factors in HALF_FACTORS]:
+        f, filters = s.factors, ("threads", "rows", "blocks_per_multiprocessor", "N1", "N2", "N3")
         asked += [f"Tables<{f}>::bytes", *(f"FilterShape<{f}>::{fact}" for fact in filters)]
         wanted += [s.tables_bytes, s.of_filters.threads, s.of_filters.rows, s.of_filters.blocks, *s.of_filters.factors]
-        for aligned, kernel in kernels:
-            switches = f"Switches<true, true, {str(aligned).lower()}>"
-            groups = s.groups(H200)
-            form = f"WarpForward<{f}, {switches}>" if s.n1 == 1 else f"GroupForward<{f}, {switches}, {groups}>"
-            asked += [f"{form}::threads", f"{form}::shared_bytes", f"{form}::blocks_per_multiprocessor"]
-            wanted += [kernel.threads, kernel.shared_bytes, kernel.blocks]
-        for gpu in (H200, KNOWN["sm_80"]):
-            if s.resident(gpu) is not None:
-                kernel, resident = s.backward(gpu, True, True, True), str(s.resident(gpu)).lower()
-                rest = f"{f}, Switches<true, true, true>"
-                form = f"WarpBackward<{rest}>" if s.n1 == 1 else f"GroupBackward<{rest}, {resident}>"
-                asked += [f"{form}::threads", f"{form}::shared_bytes"]
-                wanted += [kernel.threads, kernel.shared_bytes]
-    library = harness.build("half.cuh", f"half_tables<Fp16, {shapes[0].factors}>", facts=tuple(asked))
+        for gpu, aligned in product((H200, KNOWN["sm_80"], A6000), (True, False)):
+            if s.forward_keep(gpu) is not None:
+                kernels += [s.forward(gpu, True, True, aligned), s.forward(gpu, False, True, aligned)]
+            if s.backward_keep(gpu) is not None:
+                kernels += [s.backward(gpu, True, True, aligned), s.backward(gpu, False, False, aligned)]
+    for kernel in kernels:
+        form = re.sub(
+            "half_(forward|backward)_(warp|group)", lambda m: m[2].capitalize() + m[1].capitalize(), kernel.name
+        )
+        asked += [f"{form}::threads", f"{form}::shared_bytes", f"{form}::blocks_per_multiprocessor"]
+        wanted += [kernel.threads, kernel.shared_bytes, kernel.blocks]
+    library = harness.build("half.cuh", f"half_tables<{f}>", facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
 
 
@@ -118,7 +116,9 @@ def test_single_size_and_extent(length, out_length, points, extent):
     assert f"Extent::{extent}" in p.rows.name
 
 
-@pytest.mark.parametrize(("length", "points"), [(1, 256), (256, 256), (257, 512), (1025, 4096), (16384, 16384)])
+@pytest.mark.parametrize(
+    ("length", "points"), [(1, 256), (256, 256), (257, 512), (1025, 2048), (2049, 4096), (16384, 16384)]
+)
 def test_half_size(length, points):
     assert plan(Sizes("fp16", length, length), H200).points == points
 
