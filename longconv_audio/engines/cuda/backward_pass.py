@@ -19,6 +19,7 @@ from .spectra import (
     SpectraMaker,
     filter_arguments,
     filter_tables_of,
+    load_spectra,
     make_spectra,
     prepared_parts,
     spectra_maker,
@@ -78,13 +79,13 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     dy = rows(dy, x.u.dtype)
     how = backward_of(geometry(call, number, x, dy=dy), k.shape if need_k else None, need_d, d_items, on.gpu)
     arguments = how.arguments.copy()
-    arguments.tables, tables = tables_of(on, how.plan), filter_tables_of(on, how.plan)
+    arguments.tables = tables_of(on, how.plan)
     room = torch.empty(how.bytes, dtype=torch.uint8, device=u.device)
     work = room.data_ptr()
     if _usable(spectrum, how.plan, number):
         at, scales, arguments.filter_strides.batch, spectrum = prepared_parts(spectrum, k.shape[-2])
     else:
-        at, scales = make_spectra(on, how.spectra, x.filters, x.skips, tables, work)
+        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, work)
     set_inputs(arguments, x, at, scales)
     arguments.dy = dy.data_ptr()
     if how.sums is not None:
@@ -93,7 +94,7 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
         arguments.scratch = work + how.scratch
     du, dpre, dpost = _results(arguments, how, x, dy)
     on.launch(how.plan.rows, arguments, how.grid)
-    dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum, tables)
+    dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum)
 
     def of_input(t, like):
         """One input of many filters gathers its gradient from all of them."""
@@ -115,10 +116,10 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
     dense = dense_strides(g, g.place.length)
     g = g._replace(dy=(dense.batch, dense.channel))
     how = backward_of(g, k.shape if need_k else None, need_d, need_d and d.ndim == 2, on.gpu)
-    for kernel in (how.spectra.kernel, how.plan.rows, how.plan.gradient):
-        on.load(kernel)
+    load_spectra(on, how.plan)
+    on.load(how.plan.rows)
+    on.load(how.plan.gradient)
     tables_of(on, how.plan)
-    filter_tables_of(on, how.plan)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -203,7 +204,7 @@ def _results(arguments: Arguments, how: Backward, x: Operands, dy):
     return du, dpre, dpost
 
 
-def _taps_gradients(on, how: Backward, k, d, sums: int, tables: int):
+def _taps_gradients(on, how: Backward, k, d, sums: int):
     """The gradients of k and d from the sums of the spectra's, None where they are not wanted."""
     dk = dd = None
     if how.dk is not None:
@@ -211,16 +212,16 @@ def _taps_gradients(on, how: Backward, k, d, sums: int, tables: int):
     if how.dd is not None:
         dd = torch.empty(d.shape, dtype=torch.float32, device=d.device)
     if dk is not None:
-        _launch_taps(on, how, how.dk, sums, tables, dk, dd if how.together else None)
+        _launch_taps(on, how, how.dk, sums, dk, dd if how.together else None)
     if dd is not None and not how.together:
-        _launch_taps(on, how, how.dd, sums, tables, dd, None)
+        _launch_taps(on, how, how.dd, sums, dd, None)
     return None if dk is None else cast(dk, k.dtype), None if dd is None else cast(dd, d.dtype)
 
 
-def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, tables: int, taps, skips) -> None:
+def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, taps, skips) -> None:
     arguments = made.arguments.copy()
     arguments.dspectrum = sums
-    arguments.tables = tables
+    arguments.tables = filter_tables_of(on, how.plan)
     arguments.dk = taps.data_ptr()
     if skips is not None:
         arguments.dd = skips.data_ptr()

@@ -13,7 +13,7 @@ from .gpus import Gpu
 from .operands import Geometry, cast, geometry, number_of, operands, placed
 from .plans import GRID_Y, Plan, Sizes
 from .specialisations import plan
-from .spectra import SpectraMaker, filter_tables_of, make_spectra, prepared_parts, spectra_maker, tables_of
+from .spectra import SpectraMaker, load_spectra, make_spectra, prepared_parts, spectra_maker, tables_of
 
 
 class Forward(NamedTuple):
@@ -44,7 +44,7 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
     y = x.u.new_empty(how.shape)
     if spectrum is None:
         room = torch.empty(how.spectra.bytes, dtype=torch.uint8, device=u.device)
-        at, scales = make_spectra(on, how.spectra, x.filters, x.skips, filter_tables_of(on, how.plan), room.data_ptr())
+        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, room.data_ptr())
     else:
         at, scales, arguments.filter_strides.batch, room = prepared_parts(spectrum, k.shape[-2])
     set_inputs(arguments, x, at, scales)
@@ -57,10 +57,9 @@ def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> None:
     """Loads and makes all that `convolve` will need, with the same arguments."""
     if u.numel() and k.shape[-2]:
         _, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate)
-        for kernel in (how.spectra.kernel, how.plan.rows):
-            on.load(kernel)
+        load_spectra(on, how.plan)
+        on.load(how.plan.rows)
         tables_of(on, how.plan)
-        filter_tables_of(on, how.plan)
 
 
 def _planned(on, call: Call, u, k, spectrum, d, pre_gate, post_gate):

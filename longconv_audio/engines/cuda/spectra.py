@@ -46,11 +46,11 @@ def spectra_maker(g: Geometry, chosen: Plan) -> SpectraMaker:
     return SpectraMaker(chosen.spectrum, (-(-count // chosen.filters_per_block), 1), arguments, scales, size)
 
 
-def make_spectra(on, maker: SpectraMaker, filters, skips, tables: int, to: int) -> tuple[int, int | None]:
+def make_spectra(on, chosen: Plan, maker: SpectraMaker, filters, skips, to: int) -> tuple[int, int | None]:
     """Makes the spectra in memory at `to`. Returns where they are, and where their scales."""
     arguments = maker.arguments.copy()
     arguments.k = filters.data_ptr()
-    arguments.tables = tables
+    arguments.tables = filter_tables_of(on, chosen)
     arguments.spectrum = to
     if skips is not None:
         arguments.d = skips.data_ptr()
@@ -68,8 +68,14 @@ def filter_arguments(g: Geometry, taps: int, **fields) -> FilterArguments:
     )  # fmt: skip
 
 
+def load_spectra(on, chosen: Plan) -> None:
+    """Loads and makes all that `make_spectra` will need."""
+    on.load(chosen.spectrum)
+    filter_tables_of(on, chosen)
+
+
 def tables_of(on, chosen: Plan) -> int:
-    """Where the size's tables are on the device; made at its first call there."""
+    """Where the tables of the rows' kernels are on the device; made at its first call there."""
     if chosen.tables is None:
         return filter_tables_of(on, chosen)
 
@@ -82,10 +88,12 @@ def tables_of(on, chosen: Plan) -> int:
     return on.tables(("half", chosen.factors), make).data_ptr()
 
 
-def filter_tables_of(on, chosen: Plan) -> int:
-    """Those of single precision, in which the spectra of filters are made whatever the rows' own."""
-    factors = chosen.filter_factors
-    return on.tables(("single", factors), lambda: torch.from_numpy(single_tables(*factors)).to(on.device)).data_ptr()
+def filter_tables_of(on, chosen: Plan) -> int | None:
+    """Where those are that the filters' kernels read: the ones of half precision have none."""
+    if chosen.tables is not None:
+        return None
+    factors = chosen.factors
+    return on.tables(("fp32", factors), lambda: torch.from_numpy(single_tables(*factors)).to(on.device)).data_ptr()
 
 
 # ---- prepared ones
@@ -99,7 +107,7 @@ def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tens
     chosen = plan(Sizes(number, length, g.place.length), on.gpu)
     maker = spectra_maker(g, chosen)
     room = torch.empty(maker.bytes, dtype=torch.uint8, device=k.device)
-    make_spectra(on, maker, filters, None, filter_tables_of(on, chosen), room.data_ptr())
+    make_spectra(on, chosen, maker, filters, None, room.data_ptr())
     shape = (*k.shape[:-1], chosen.points)
     if maker.scales is None:
         return room.view(torch.complex64).view(shape)
