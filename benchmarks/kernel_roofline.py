@@ -1,0 +1,282 @@
+"""The time of every fused kernel at a device's rates, predicted with no GPU, and the term that bounds it.
+
+    python benchmarks/kernel_roofline.py [--device H200] [--dtypes float16 float32] [--json FILE] [--measured FILE]
+
+A causal convolution of (batch, channels, L) with L taps a channel, forward and backward, with both gates and with none.
+Five terms, each the time that the whole call would take if nothing else took any:
+
+- memory: bytes of device memory. The emulator counts them: every sector once, and what is read or written again as far
+  as the second-level cache does not hold it (see `misses`);
+- cache: sectors between the second-level cache and the multiprocessors;
+- issue: instructions, or those of the busiest pipe, counted by a walk through the machine code (machine_code.py);
+- shared: wavefronts of shared memory;
+- tensor: tensor instructions;
+- latency: the cycles that one warp takes from its first instruction to its last if it has the device to itself, by the
+  number of warps that are there at a time.
+
+How far the terms hide behind each other follows from mean value analysis (Reiser and Lavenberg, Journal of the ACM 27,
+1980): resident warps go round between queues, one for each of the first five, and a delay that is what is left of the
+latency. One queue as long as all others together gives the largest term; many warps come close to it, few do not.
+
+--measured takes what gpu_long_conv.py wrote with --json, and prints it beside the prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from machine_code import Latencies, MachineCode, Walk
+from measuring import table
+
+from longconv_audio.engines.cuda.compiler import compile_kernel
+from longconv_audio.engines.cuda.gpus import KNOWN, Gpu
+from longconv_audio.engines.cuda.report import read_cubin, resident_blocks
+from longconv_audio.engines.cuda.specialisations import Kernel
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "engines" / "cuda"))
+import counted
+from counted import SECTOR, Launch, Work
+
+TERMS = ("memory", "cache", "issue", "shared", "tensor")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Rates of a device.
+
+    Args:
+        arch: what kernels are compiled for.
+        multiprocessors: their number.
+        clock: hertz, under load.
+        memory: bytes a second that a copy reaches, read and written together.
+        cache_bytes, cache: of the second-level cache, and its bytes a second.
+        tensor: floating-point operations a cycle and multiprocessor that `mma.sync` reaches, 16 bit to 32.
+        float_lanes: of a multiprocessor.
+    """
+
+    arch: str
+    multiprocessors: int
+    clock: float
+    memory: float
+    cache_bytes: int
+    cache: float
+    tensor: float
+    float_lanes: int = 128
+
+    @property
+    def gpu(self) -> Gpu:
+        return replace(KNOWN[self.arch], multiprocessors=self.multiprocessors)
+
+
+# Multiprocessors, clocks, sizes and peaks: the architectures' white papers by NVIDIA (A100 v1.0, GA102 v2.1, H100 v1.04,
+# Ada v2.1). Memory: 4.25 TB/s measured on an H200, of 4.8; 0.89 of the peak likewise on the others. `mma.sync` reaches
+# 0.62 of Hopper's peak and all of the others' (Luo et al., arXiv 2402.13499, table 7). Second-level cache: "Nvidia's
+# H100: Funny L2, and Tons of Bandwidth", Chips and Cheese, 2023, and its like of other devices.
+MB = 1 << 20
+DEVICES = {
+    "H200": Device("sm_90a", 132, 1.75e9, 4.25e12, 60 * MB, 5.7e12, 0.62 * 4096),
+    "H100": Device("sm_90a", 132, 1.75e9, 2.98e12, 50 * MB, 5.7e12, 0.62 * 4096),
+    "A100": Device("sm_80", 108, 1.41e9, 1.81e12, 40 * MB, 4.4e12, 2048, 64),
+    "RTX 3090": Device("sm_86", 82, 1.70e9, 0.83e12, 6 * MB, 2.0e12, 512),
+    "RTX 4090": Device("sm_89", 128, 2.52e9, 0.90e12, 72 * MB, 5.0e12, 512),
+}
+# Of the cache, what a working set can rely on. Fitted to the bytes that Nsight Compute counted on an H200; an entry may
+# lie in both halves of Hopper's cache, and rows that stream by push others out.
+CACHE_SHARE = 0.39
+LAUNCH = 2e-6  # seconds between the kernels of a graph
+
+# Lanes of a multiprocessor that take an instruction: the others go through a pipe as wide as the issue.
+NARROW = {
+    64: ("IADD3", "LOP3", "SHF", "LEA", "ISETP", "SEL", "PRMT", "VIADD", "VIMNMX", "IMNMX", "VIADDMNMX", "PLOP3", "F2FP",
+         "HMNMX2", "VHMNMX", "FSETP", "FSEL", "IABS", "MOV"),
+    16: ("MUFU", "I2F", "F2I", "POPC", "SHFL", "MOVM"),
+}  # fmt: skip
+FLOATS = ("FFMA", "FADD", "FMUL", "HFMA2", "HMUL2", "HADD2", "IMAD")
+TENSOR_FLOPS = 2 * 16 * 8 * 16  # of one instruction
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one kernel.
+
+    Args:
+        seconds: that it takes.
+        terms: seconds of each alone, by name.
+        registers, blocks, warps: of a thread; resident on a multiprocessor.
+        instructions: that its warps issue.
+        device_bytes: that device memory moves.
+    """
+
+    kernel: str
+    seconds: float
+    terms: dict[str, float]
+    registers: int
+    blocks: int
+    warps: int
+    instructions: float
+    device_bytes: float
+
+    @property
+    def bound(self) -> str:
+        return max(self.terms, key=self.terms.get)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=DEVICES, default="H200")
+    parser.add_argument("--batch", type=int, default=counted.BATCH)
+    parser.add_argument("--channels", type=int, default=counted.CHANNELS)
+    parser.add_argument("--lengths", type=int, nargs="*", default=counted.LENGTHS)
+    parser.add_argument("--dtypes", nargs="*", default=["float16", "bfloat16", "float32"])
+    parser.add_argument("--json", type=Path, help="where to write the predictions")
+    parser.add_argument("--measured", type=Path, help="what gpu_long_conv.py wrote with --json")
+    options = parser.parse_args()
+    device = DEVICES[options.device]
+    measured = read_measured(options.measured) if options.measured else {}
+    rows, found = [], []
+    for work in counted.every_work(*(getattr(torch, name) for name in options.dtypes), lengths=options.lengths):
+        kernels = predict(work, device, options.batch, options.channels)
+        floor = floor_seconds(work, kernels, device, options.batch, options.channels)
+        rows.append(describe(work, kernels, floor, measured.get(str(work))))
+        found.append({"work": str(work), "floor": floor, "kernels": [asdict(k) | {"bound": k.bound} for k in kernels]})
+        print("|".join(rows[-1]), file=sys.stderr, flush=True)
+    print(f"## Predicted on {options.device}: batch {options.batch}, {options.channels} channels\n")
+    columns = ["dtype", "L", "gates", "pass", *TERMS, "latency", "bound", "warps", "ms", "x floor"]
+    table(columns + (["measured", "of it"] if measured else []), rows, left=4)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+def predict(work: Work, device: Device, batch: int, channels: int) -> list[Prediction]:
+    """Of every kernel of a call."""
+    launches = counted.count(work, device.gpu, batch, channels)
+    return [predict_launch(launch, device) for launch in launches]
+
+
+def floor_seconds(work: Work, kernels: list[Prediction], device: Device, batch: int, channels: int) -> float:
+    """The larger of two: bytes that go in or come out, each once, and tensor instructions."""
+    moved = channels * (batch * work.row_bytes + work.filter_bytes)
+    return max(moved / device.memory, sum(k.terms["tensor"] for k in kernels))
+
+
+def predict_launch(launch: Launch, device: Device) -> Prediction:
+    kernel = launch.kernel
+    code, registers, blocks = compiled(kernel, device)
+    warps = kernel.threads // 32
+    walk = walk_of_block(launch, code)
+    resident = min(blocks, math.ceil(launch.blocks / device.multiprocessors))
+    device_bytes = moved_bytes(launch, device, resident)
+    sectors = launch.total("load_sectors") + launch.total("store_sectors")
+    # Cycles of a multiprocessor, for one warp of the launch.
+    share = 1 / (launch.blocks * warps)
+    per_cycle = share * device.multiprocessors * device.clock
+    queues = {
+        "memory": device_bytes * per_cycle / device.memory,
+        "cache": sectors * SECTOR * per_cycle / device.cache,
+        "issue": issue_cycles(walk.instructions, device),
+        "shared": launch.total("wavefronts") * share,
+        "tensor": launch.total("tensor_instructions") * share * TENSOR_FLOPS / device.tensor,
+    }
+    delay = max(walk.cycles - sum(queues.values()), 0)
+    cycles = launch.blocks * warps / throughput(queues.values(), delay, resident * warps)
+    # All multiprocessors are as long at it as the one that has the most blocks.
+    most = math.ceil(launch.blocks / device.multiprocessors)
+    cycles *= most / launch.blocks
+    to_seconds = launch.blocks * warps / device.multiprocessors / device.clock
+    terms = {name: value * to_seconds for name, value in queues.items()}
+    terms["latency"] = walk.cycles * to_seconds / (resident * warps)
+    return Prediction(
+        kernel.name, cycles / device.clock + LAUNCH, terms, registers, blocks, resident * warps,
+        walk.issued * launch.blocks * warps, device_bytes,
+    )  # fmt: skip
+
+
+def throughput(demands, delay: float, customers: int) -> float:
+    """Customers a cycle through a closed network: mean value analysis, exact for one class."""
+    demands = list(demands)
+    waiting = [0.0] * len(demands)
+    rate = 0.0
+    for number in range(1, customers + 1):
+        times = [demand * (1 + before) for demand, before in zip(demands, waiting, strict=True)]
+        rate = number / (delay + sum(times))
+        waiting = [rate * time for time in times]
+    return rate
+
+
+@functools.cache
+def compiled(kernel: Kernel, device: Device):
+    """Its machine code, registers of a thread, and blocks that are resident on a multiprocessor."""
+    cubin = compile_kernel(kernel.header, kernel.name, device.arch)
+    facts = read_cubin(cubin)
+    shared = facts.static_shared_bytes + kernel.shared_bytes
+    blocks = resident_blocks(device.gpu, kernel.threads, facts.registers, shared)
+    return MachineCode(cubin.code, device.arch), facts.registers, max(blocks, 1)
+
+
+def walk_of_block(launch: Launch, code: MachineCode) -> Walk:
+    """What the first warp of a block does in all of its turns."""
+    one, two = (code.walk(given, (0, 0), launch.kernel.threads, Latencies()) for given in launch.arguments)
+    more = launch.turns - 1 if launch.of_rows else 0
+    names = set(one.instructions) | set(two.instructions)
+    counts = {n: one.instructions[n] + more * (two.instructions[n] - one.instructions[n]) for n in names}
+    return Walk(one.cycles + more * (two.cycles - one.cycles), Counter(counts))
+
+
+def issue_cycles(instructions: Counter, device: Device) -> float:
+    """Of a multiprocessor with four schedulers: all instructions, or those of its busiest pipe."""
+    lanes = {name: width for width, names in NARROW.items() for name in names}
+    pipes = Counter({128: sum(instructions.values())})
+    for name, number in instructions.items():
+        pipes[lanes.get(name, 128)] += number if name in lanes else 0
+    floats = sum(instructions[name] for name in FLOATS)
+    return max(floats * 32 / device.float_lanes, *(number * 32 / width for width, number in pipes.items()))
+
+
+def moved_bytes(launch: Launch, device: Device, resident: int) -> float:
+    """Of device memory: every sector once, and again what the second-level cache has lost meanwhile."""
+    once = launch.distinct_bytes("device_sectors_read") + launch.distinct_bytes("device_sectors_written")
+    often = SECTOR * (launch.total("load_sectors") + launch.total("store_sectors"))
+    return once + misses(launch, device, resident) * max(often - once, 0)
+
+
+def misses(launch: Launch, device: Device, resident: int) -> float:
+    """The share of repeated accesses that find their sector gone.
+
+    What a block touches in one turn, times the blocks that are at it, has to share the cache. Where lines leave it in
+    no particular order, so much of a working set stays as there is room for.
+    """
+    touched = ("device_sectors_read", "device_sectors_written")
+    turn = SECTOR * sum(launch.of_block[name] + launch.of_turn[name] for name in touched)
+    return max(0.0, 1 - CACHE_SHARE * device.cache_bytes / (turn * resident * device.multiprocessors))
+
+
+def read_measured(path: Path) -> dict[str, float]:
+    """Seconds by work."""
+    return {
+        str(Work(getattr(torch, case["dtype"]), case["length"], case["gated"], case["direction"])): case["seconds"]
+        for case in json.loads(path.read_text())
+    }
+
+
+def describe(work: Work, kernels: list[Prediction], floor: float, measured: float | None) -> list[str]:
+    main = max(kernels, key=lambda k: k.seconds)
+    seconds = sum(k.seconds for k in kernels)
+    terms = [sum(k.terms[name] for k in kernels) for name in (*TERMS, "latency")]
+    row = [
+        str(work.dtype).removeprefix("torch."), str(work.length), "both" if work.gated else "none", work.direction,
+        *(f"{term * 1e3:.3f}" for term in terms), main.bound, str(main.warps), f"{seconds * 1e3:.3f}",
+        f"{seconds / floor:.2f}",
+    ]  # fmt: skip
+    return row + ([f"{measured * 1e3:.3f}", f"{seconds / measured:.2f}"] if measured else [])
+
+
+if __name__ == "__main__":
+    main()
