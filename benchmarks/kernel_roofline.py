@@ -33,10 +33,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from machine_code import Latencies, MachineCode, Walk
+from machine_code import MachineCode, Timing, Walk, busiest_pipe
 from measuring import table
 
-from longconv_audio.engines.cuda.compiler import compile_kernel
+from longconv_audio.engines.cuda import cache
 from longconv_audio.engines.cuda.gpus import KNOWN, Gpu
 from longconv_audio.engines.cuda.report import read_cubin, resident_blocks
 from longconv_audio.engines.cuda.specialisations import Kernel
@@ -45,7 +45,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "engines" / "cuda")
 import counted
 from counted import SECTOR, Launch, Work
 
-TERMS = ("memory", "cache", "issue", "shared", "tensor")
+TERMS = ("memory", "cache", "issue", "pipe", "shared", "tensor")
+SCHEDULERS = 4  # of a multiprocessor
+OF_SCHEDULER = ("issue", "pipe", "tensor")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class Device:
     float_lanes: int = 128
 
     @property
+    def timing(self) -> Timing:
+        """Of one scheduler of four."""
+        return Timing(tensor=4 * TENSOR_FLOPS / self.tensor, floats=128 / self.float_lanes)
+
+    @property
     def gpu(self) -> Gpu:
         return replace(KNOWN[self.arch], multiprocessors=self.multiprocessors)
 
@@ -91,15 +98,9 @@ DEVICES = {
 # Of the cache, what a working set can rely on. Fitted to the bytes that Nsight Compute counted on an H200; an entry may
 # lie in both halves of Hopper's cache, and rows that stream by push others out.
 CACHE_SHARE = 0.39
+ROUNDS = 300  # in which the network's mean values settle
 LAUNCH = 2e-6  # seconds between the kernels of a graph
 
-# Lanes of a multiprocessor that take an instruction: the others go through a pipe as wide as the issue.
-NARROW = {
-    64: ("IADD3", "LOP3", "SHF", "LEA", "ISETP", "SEL", "PRMT", "VIADD", "VIMNMX", "IMNMX", "VIADDMNMX", "PLOP3", "F2FP",
-         "HMNMX2", "VHMNMX", "FSETP", "FSEL", "IABS", "MOV"),
-    16: ("MUFU", "I2F", "F2I", "POPC", "SHFL", "MOVM"),
-}  # fmt: skip
-FLOATS = ("FFMA", "FADD", "FMUL", "HFMA2", "HMUL2", "HADD2", "IMAD")
 TENSOR_FLOPS = 2 * 16 * 8 * 16  # of one instruction
 
 
@@ -171,7 +172,7 @@ def predict_launch(launch: Launch, device: Device) -> Prediction:
     kernel = launch.kernel
     code, registers, blocks = compiled(kernel, device)
     warps = kernel.threads // 32
-    walk = walk_of_block(launch, code)
+    walk = walk_of_block(launch, code, device)
     resident = min(blocks, math.ceil(launch.blocks / device.multiprocessors))
     device_bytes = moved_bytes(launch, device, resident)
     sectors = launch.total("load_sectors") + launch.total("store_sectors")
@@ -181,12 +182,14 @@ def predict_launch(launch: Launch, device: Device) -> Prediction:
     queues = {
         "memory": device_bytes * per_cycle / device.memory,
         "cache": sectors * SECTOR * per_cycle / device.cache,
-        "issue": issue_cycles(walk.instructions, device),
+        "issue": walk.issued / SCHEDULERS,
+        "pipe": busiest_pipe(walk.instructions, device.timing),
         "shared": launch.total("wavefronts") * share,
         "tensor": launch.total("tensor_instructions") * share * TENSOR_FLOPS / device.tensor,
     }
-    delay = max(walk.cycles - sum(queues.values()), 0)
-    cycles = launch.blocks * warps / throughput(queues.values(), delay, resident * warps)
+    alone = sum(value * (SCHEDULERS if name in OF_SCHEDULER else 1) for name, value in queues.items())
+    delay = max(walk.cycles - alone, 0)
+    cycles = launch.blocks * warps / throughput(queues, delay, resident * warps)
     # All multiprocessors are as long at it as the one that has the most blocks.
     most = math.ceil(launch.blocks / device.multiprocessors)
     cycles *= most / launch.blocks
@@ -199,45 +202,40 @@ def predict_launch(launch: Launch, device: Device) -> Prediction:
     )  # fmt: skip
 
 
-def throughput(demands, delay: float, customers: int) -> float:
-    """Customers a cycle through a closed network: mean value analysis, exact for one class."""
-    demands = list(demands)
-    waiting = [0.0] * len(demands)
-    rate = 0.0
-    for number in range(1, customers + 1):
-        times = [demand * (1 + before) for demand, before in zip(demands, waiting, strict=True)]
-        rate = number / (delay + sum(times))
-        waiting = [rate * time for time in times]
-    return rate
+def throughput(queues: dict[str, float], delay: float, customers: int) -> float:
+    """Customers a cycle through a closed network, by Schweitzer's approximate mean value analysis.
+
+    Of the queues that are a scheduler's own, a customer keeps to one of four. Demands are those of the multiprocessor,
+    so that there each visit takes four times as long, which the delay has room for.
+    """
+    copies = {name: SCHEDULERS if name in OF_SCHEDULER else 1 for name in queues}
+    visits = {name: demand * copies[name] for name, demand in queues.items()}
+    times = dict(visits)
+    for _ in range(ROUNDS):
+        total = delay + sum(times.values())
+        # An arrival finds as many others at a queue as the share of their time says that they spend there.
+        found = {name: max(customers / copies[name] - 1, 0) * times[name] / total for name in visits}
+        times = {name: visits[name] * (1 + found[name]) for name in visits}
+    return customers / (delay + sum(times.values()))
 
 
 @functools.cache
 def compiled(kernel: Kernel, device: Device):
     """Its machine code, registers of a thread, and blocks that are resident on a multiprocessor."""
-    cubin = compile_kernel(kernel.header, kernel.name, device.arch)
+    cubin = cache.cubin(kernel.header, kernel.name, device.arch)
     facts = read_cubin(cubin)
     shared = facts.static_shared_bytes + kernel.shared_bytes
     blocks = resident_blocks(device.gpu, kernel.threads, facts.registers, shared)
     return MachineCode(cubin.code, device.arch), facts.registers, max(blocks, 1)
 
 
-def walk_of_block(launch: Launch, code: MachineCode) -> Walk:
+def walk_of_block(launch: Launch, code: MachineCode, device: Device) -> Walk:
     """What the first warp of a block does in all of its turns."""
-    one, two = (code.walk(given, (0, 0), launch.kernel.threads, Latencies()) for given in launch.arguments)
+    one, two = (code.walk(given, (0, 0), launch.kernel.threads, device.timing) for given in launch.arguments)
     more = launch.turns - 1 if launch.of_rows else 0
     names = set(one.instructions) | set(two.instructions)
     counts = {n: one.instructions[n] + more * (two.instructions[n] - one.instructions[n]) for n in names}
     return Walk(one.cycles + more * (two.cycles - one.cycles), Counter(counts))
-
-
-def issue_cycles(instructions: Counter, device: Device) -> float:
-    """Of a multiprocessor with four schedulers: all instructions, or those of its busiest pipe."""
-    lanes = {name: width for width, names in NARROW.items() for name in names}
-    pipes = Counter({128: sum(instructions.values())})
-    for name, number in instructions.items():
-        pipes[lanes.get(name, 128)] += number if name in lanes else 0
-    floats = sum(instructions[name] for name in FLOATS)
-    return max(floats * 32 / device.float_lanes, *(number * 32 / width for width, number in pipes.items()))
 
 
 def moved_bytes(launch: Launch, device: Device, resident: int) -> float:

@@ -4,7 +4,7 @@ The device's compiler writes into every instruction how many cycles the warp wai
 its result releases and which ones it waits for itself (Jia et al., arXiv 1804.06826, section 2.1). Loops and branches
 depend on integers that come from arguments, thread and block numbers; those are worked out for the first lane of a
 warp, and all else is left unknown. So the walk is the warp's own, up to how long an instruction of variable latency
-takes: see `Latencies`.
+takes: see `Timing`.
 """
 
 from __future__ import annotations
@@ -23,25 +23,52 @@ PARAMETERS = {8: 0x160, 9: 0x210, 10: 0x380, 12: 0x380}  # where arguments begin
 _NONE = 7  # no scoreboard
 
 
-@dataclass(frozen=True)
-class Latencies:
-    """Cycles until an instruction's result can be used, where the compiler does not know them.
+# Instructions by the pipe that takes them, where it is narrower than the issue (CUDA C++ Programming Guide, "Throughput
+# of Native Arithmetic Instructions").
+PIPES = {
+    "tensor": ("HMMA",),
+    "integers": (
+        "IADD3", "LOP3", "SHF", "LEA", "ISETP", "SEL", "PRMT", "VIADD", "VIMNMX", "IMNMX", "VIADDMNMX", "PLOP3", "F2FP",
+        "HMNMX2", "VHMNMX", "FSETP", "FSEL", "IABS", "MOV",
+    ),
+    "floats": ("FFMA", "FADD", "FMUL", "HFMA2", "HMUL2", "HADD2", "IMAD"),
+    "special": ("MUFU", "I2F", "F2I", "POPC", "SHFL", "MOVM"),
+}  # fmt: skip
+_PIPE = {name: pipe for pipe, names in PIPES.items() for name in names}
 
-    Measured on an H100 by Luo et al., arXiv 2402.13499, tables 4 and 8, and by Chips and Cheese ("Nvidia's H100:
-    Funny L2, and Tons of Bandwidth"), with nothing else running; an A100 and a 4090 differ by some 20 %.
+
+@dataclass(frozen=True)
+class Timing:
+    """Cycles of a scheduler.
+
+    Args:
+        device, shared, matrix, other: until a result can be used, where the compiler does not know when: loads of the
+            two memories, tensor instructions and transpositions, all else. Measured on an H100 with nothing else
+            running by Luo et al., arXiv 2402.13499, tables 4 and 8; an A100 and a 4090 differ by some 20 %.
+        tensor, floats, integers, special: that an instruction keeps its pipe.
     """
 
-    device: int = 550
-    shared: int = 30
-    matrix: int = 33
-    other: int = 20
+    device: float = 500
+    shared: float = 30
+    matrix: float = 33
+    other: float = 20
+    tensor: float = 13
+    floats: float = 1
+    integers: float = 2
+    special: float = 8
 
-    def of(self, name: str) -> int:
+    def latency(self, name: str) -> float:
         if name in ("LDG", "LDGSTS", "LD"):
             return self.device
         if name in ("LDS", "LDSM"):
             return self.shared
         return self.matrix if name in ("HMMA", "MOVM") else self.other
+
+
+def busiest_pipe(instructions: Counter, timing: Timing) -> float:
+    """Cycles of a multiprocessor in which one of its pipes is busy, but for the tensor pipe."""
+    pipes = (pipe for pipe in PIPES if pipe != "tensor")
+    return max(sum(instructions[name] for name in PIPES[pipe]) * getattr(timing, pipe) for pipe in pipes) / 4
 
 
 @dataclass(frozen=True)
@@ -89,7 +116,7 @@ class MachineCode:
         self.arguments_at = PARAMETERS[int(re.match(r"sm_(\d+)\d", arch)[1])]
         self.instructions, self.labels = _parse(done.stdout)
 
-    def walk(self, arguments: bytes, block: tuple[int, int], threads: int, latencies: Latencies, warp: int = 0) -> Walk:
+    def walk(self, arguments: bytes, block: tuple[int, int], threads: int, timing: Timing, warp: int = 0) -> Walk:
         """A warp of a block of so many threads, from its beginning to its end.
 
         Raises:
@@ -99,7 +126,7 @@ class MachineCode:
         for at in range(0, len(arguments), 4):
             constants[self.arguments_at + at] = int.from_bytes(arguments[at : at + 4], "little")
         special = {"SR_TID.X": 32 * warp, "SR_CTAID.X": block[0], "SR_CTAID.Y": block[1], "SR_LANEID": 0}
-        thread, clock, done = _Thread(constants, special), _Clock(latencies), Walk()
+        thread, clock, done = _Thread(constants, special), _Clock(timing), Walk()
         at = 0
         while True:
             instruction = self.instructions[at]
@@ -158,20 +185,24 @@ def _parse(text: str):
 class _Clock:
     """When each instruction of a warp that has a multiprocessor to itself is issued."""
 
-    def __init__(self, latencies: Latencies):
-        self.now, self.latencies = 0, latencies
+    def __init__(self, timing: Timing):
+        self.now, self.timing = 0, timing
         self.free = [0] * 6
+        self.pipes = dict.fromkeys(PIPES, 0)
         self.copied, self.groups = 0, []
 
     def issue(self, instruction: Instruction, runs: bool | None) -> None:
         for board in instruction.waits:
             self.now = max(self.now, self.free[board])
         name = instruction.name
+        if pipe := _PIPE.get(name):
+            self.now = max(self.now, self.pipes[pipe])
+            self.pipes[pipe] = self.now + getattr(self.timing, pipe)
         if runs is not False:
             for board in instruction.releases:
-                self.free[board] = max(self.free[board], self.now + self.latencies.of(name))
+                self.free[board] = max(self.free[board], self.now + self.timing.latency(name))
         if name == "LDGSTS" and runs is not False:
-            self.copied = self.now + self.latencies.device
+            self.copied = self.now + self.timing.device
         elif name == "LDGDEPBAR":
             self.groups.append(self.copied)
         elif name == "DEPBAR" and self.groups:
