@@ -3,19 +3,20 @@
     python benchmarks/kernel_roofline.py [--device H200] [--dtypes float16 float32] [--json FILE] [--measured FILE]
 
 A causal convolution of (batch, channels, L) with L taps a channel, forward and backward, with both gates and with none.
-Five terms, each the time that the whole call would take if nothing else took any:
+Seven terms, each the time that the whole call would take if nothing else took any:
 
 - memory: bytes of device memory. The emulator counts them: every sector once, and what is read or written again as far
   as the second-level cache does not hold it (see `misses`);
 - cache: sectors between the second-level cache and the multiprocessors;
-- issue: instructions, or those of the busiest pipe, counted by a walk through the machine code (machine_code.py);
+- issue and pipe: instructions, and those of the busiest pipe, counted by a walk through the machine code
+  (machine_code.py);
 - shared: wavefronts of shared memory;
 - tensor: tensor instructions;
 - latency: the cycles that one warp takes from its first instruction to its last if it has the device to itself, by the
   number of warps that are there at a time.
 
 How far the terms hide behind each other follows from mean value analysis (Reiser and Lavenberg, Journal of the ACM 27,
-1980): resident warps go round between queues, one for each of the first five, and a delay that is what is left of the
+1980): resident warps go round between queues, one for each of the first six, and a delay that is what is left of the
 latency. One queue as long as all others together gives the largest term; many warps come close to it, few do not.
 
 --measured takes what gpu_long_conv.py wrote with --json, and prints it beside the prediction.
@@ -60,7 +61,8 @@ class Device:
         clock: hertz, under load.
         memory: bytes a second that a copy reaches, read and written together.
         cache_bytes, cache: of the second-level cache, and its bytes a second.
-        tensor: floating-point operations a cycle and multiprocessor that `mma.sync` reaches, 16 bit to 32.
+        product: floating-point operations a second that a product of large matrices reaches, 16 bit to 32.
+        tensor: a cycle and multiprocessor, that `mma.sync` reaches.
         float_lanes: of a multiprocessor.
     """
 
@@ -70,6 +72,7 @@ class Device:
     memory: float
     cache_bytes: int
     cache: float
+    product: float
     tensor: float
     float_lanes: int = 128
 
@@ -83,21 +86,25 @@ class Device:
         return replace(KNOWN[self.arch], multiprocessors=self.multiprocessors)
 
 
-# Multiprocessors, clocks, sizes and peaks: the architectures' white papers by NVIDIA (A100 v1.0, GA102 v2.1, H100 v1.04,
-# Ada v2.1). Memory: 4.25 TB/s measured on an H200, of 4.8; 0.89 of the peak likewise on the others. `mma.sync` reaches
-# 0.62 of Hopper's peak and all of the others' (Luo et al., arXiv 2402.13499, table 7). Second-level cache: "Nvidia's
-# H100: Funny L2, and Tons of Bandwidth", Chips and Cheese, 2023, and its like of other devices.
+# Multiprocessors, clocks, sizes and peaks: the architectures' white papers by NVIDIA (A100 v1.0, GA102 v2.1, H100
+# v1.04, Ada v2.1). H200: 4.25 of 4.8 TB/s copied and 785 TFLOP/s multiplied, both measured; the same shares of the
+# peaks are taken of the others. `mma.sync` has two thirds of Hopper's peak, by Nsight Compute's own count, and all of
+# the others' (Luo et al., arXiv 2402.13499, table 7). Second-level cache: Chips and Cheese, "Nvidia's H100: Funny L2, and
+# Tons of Bandwidth", 2023, and its like of other devices.
 MB = 1 << 20
 DEVICES = {
-    "H200": Device("sm_90a", 132, 1.75e9, 4.25e12, 60 * MB, 5.7e12, 0.62 * 4096),
-    "H100": Device("sm_90a", 132, 1.75e9, 2.98e12, 50 * MB, 5.7e12, 0.62 * 4096),
-    "A100": Device("sm_80", 108, 1.41e9, 1.81e12, 40 * MB, 4.4e12, 2048, 64),
-    "RTX 3090": Device("sm_86", 82, 1.70e9, 0.83e12, 6 * MB, 2.0e12, 512),
-    "RTX 4090": Device("sm_89", 128, 2.52e9, 0.90e12, 72 * MB, 5.0e12, 512),
+    "H200": Device("sm_90a", 132, 1.75e9, 4.25e12, 60 * MB, 5.7e12, 785e12, 2731),
+    "H100": Device("sm_90a", 132, 1.75e9, 2.97e12, 50 * MB, 5.7e12, 785e12, 2731),
+    "A100": Device("sm_80", 108, 1.41e9, 1.81e12, 40 * MB, 4.4e12, 248e12, 2048, 64),
+    "RTX 3090": Device("sm_86", 82, 1.70e9, 0.83e12, 6 * MB, 2.0e12, 56e12, 512),
+    "RTX 4090": Device("sm_89", 128, 2.52e9, 0.89e12, 72 * MB, 5.0e12, 131e12, 512),
 }
 # Of the cache, what a working set can rely on. Fitted to the bytes that Nsight Compute counted on an H200; an entry may
 # lie in both halves of Hopper's cache, and rows that stream by push others out.
 CACHE_SHARE = 0.39
+# Cycles that a scheduler takes for an instruction. Fitted to the times measured on an H200. Nsight Compute counts 0.2 to
+# 0.6 cycles of dispatch stalls for each there, and in no kernel more than 0.75 instructions a cycle.
+DISPATCH = 1.3
 ROUNDS = 300  # in which the network's mean values settle
 LAUNCH = 2e-6  # seconds between the kernels of a graph
 
@@ -114,6 +121,7 @@ class Prediction:
         registers, blocks, warps: of a thread; resident on a multiprocessor.
         instructions: that its warps issue.
         device_bytes: that device memory moves.
+        tensor_flops: of its tensor instructions.
     """
 
     kernel: str
@@ -124,6 +132,7 @@ class Prediction:
     warps: int
     instructions: float
     device_bytes: float
+    tensor_flops: float
 
     @property
     def bound(self) -> str:
@@ -165,7 +174,7 @@ def predict(work: Work, device: Device, batch: int, channels: int) -> list[Predi
 def floor_seconds(work: Work, kernels: list[Prediction], device: Device, batch: int, channels: int) -> float:
     """The larger of two: bytes that go in or come out, each once, and tensor instructions."""
     moved = channels * (batch * work.row_bytes + work.filter_bytes)
-    return max(moved / device.memory, sum(k.terms["tensor"] for k in kernels))
+    return max(moved / device.memory, sum(k.tensor_flops for k in kernels) / device.product)
 
 
 def predict_launch(launch: Launch, device: Device) -> Prediction:
@@ -182,7 +191,7 @@ def predict_launch(launch: Launch, device: Device) -> Prediction:
     queues = {
         "memory": device_bytes * per_cycle / device.memory,
         "cache": sectors * SECTOR * per_cycle / device.cache,
-        "issue": walk.issued / SCHEDULERS,
+        "issue": DISPATCH * walk.issued / SCHEDULERS,
         "pipe": busiest_pipe(walk.instructions, device.timing),
         "shared": launch.total("wavefronts") * share,
         "tensor": launch.total("tensor_instructions") * share * TENSOR_FLOPS / device.tensor,
@@ -198,7 +207,7 @@ def predict_launch(launch: Launch, device: Device) -> Prediction:
     terms["latency"] = walk.cycles * to_seconds / (resident * warps)
     return Prediction(
         kernel.name, cycles / device.clock + LAUNCH, terms, registers, blocks, resident * warps,
-        walk.issued * launch.blocks * warps, device_bytes,
+        walk.issued * launch.blocks * warps, device_bytes, launch.total("tensor_instructions") * TENSOR_FLOPS,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from longconv_audio.engines.cuda.report import disassembler
 
 WORD = 0xFFFFFFFF
 PARAMETERS = {8: 0x160, 9: 0x210, 10: 0x380, 12: 0x380}  # where arguments begin in constant bank 0, by generation
+LONGEST = 1_000_000  # more instructions than any walk has
 _NONE = 7  # no scoreboard
 
 
@@ -83,6 +84,13 @@ class Instruction:
     releases: tuple[int, ...]
     waits: tuple[int, ...]
 
+    @property
+    def jumps(self) -> bool:
+        """To elsewhere in the kernel: a CALL of such a place does not come back, and one of a subroutine is passed."""
+        if self.name == "CALL":
+            return self.operands[-1].startswith(".L")
+        return self.name == "EXIT" or (self.name == "BRA" and "DIV" not in self.modifiers)
+
 
 @dataclass
 class Walk:
@@ -128,13 +136,13 @@ class MachineCode:
         special = {"SR_TID.X": 32 * warp, "SR_CTAID.X": block[0], "SR_CTAID.Y": block[1], "SR_LANEID": 0}
         thread, clock, done = _Thread(constants, special), _Clock(timing), Walk()
         at = 0
-        while True:
+        for _ in range(LONGEST):
             instruction = self.instructions[at]
             runs = thread.predicate(instruction.predicate)
             clock.issue(instruction, runs)
             done.instructions[instruction.name] += 1
             at += 1
-            if instruction.name in ("EXIT", "BRA") and "DIV" not in instruction.modifiers:
+            if instruction.jumps:
                 for operand in instruction.operands[:-1]:
                     runs = _both(runs, thread.predicate(operand))
                 if runs is None:
@@ -146,6 +154,7 @@ class MachineCode:
                     at = self.labels[instruction.operands[-1]]
             elif runs is not False:
                 thread.execute(instruction, runs)
+        raise RuntimeError(f"a warp has not ended after {LONGEST} instructions")
 
     def _ordinary_way(self, at: int) -> bool:
         """Whether a branch is taken that depends on numbers, not on sizes: it is where that avoids a subroutine, for
@@ -154,7 +163,7 @@ class MachineCode:
         target = self.labels.get(instruction.operands[-1], 0) if instruction.operands else 0
         if target <= at:
             raise RuntimeError(f"instruction {at} ends a loop by what only the device knows: {instruction}")
-        return any(skipped.name == "CALL" for skipped in self.instructions[at:target])
+        return any(skipped.name == "CALL" and not skipped.jumps for skipped in self.instructions[at:target])
 
 
 _LINE = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@(!?U?P\w+)\s+)?([A-Z][\w.]*)\s*([^;]*);\s*/\*")
@@ -246,9 +255,11 @@ class _Thread:
         return self.registers.get(operand)
 
     def wide(self, operand: str) -> int | None:
-        """A pair of registers."""
-        if operand in ("RZ", "URZ"):
-            return 0
+        """A pair of registers, or what stands for one."""
+        if operand.startswith("c[0x0]"):
+            return self.constant(operand, True)
+        if not re.fullmatch(r"U?R\d+(\.reuse)?", operand):
+            return self.value(operand)
         low, high = self.value(operand), self.value(_next(operand))
         return None if low is None or high is None else high << 32 | low
 
@@ -499,8 +510,8 @@ def _to_integer(t: _Thread, modifiers, s):
 
 _WORK = {
     "IMAD": _multiply_add, "IADD3": _add, "VIADD": lambda t, m, s: _add(t, m, (*s, "RZ")), "ISETP": _compare,
-    "HFMA2": _half_constant, "LOP3": _logic, "PLOP3": _predicate_logic, "SHF": _shift, "LEA": _shift_add, "SEL": _select, "VIMNMX": _least,
-    "IMNMX": _least, "VIADDMNMX": _least, "MOV": _move, "R2UR": _move, "IABS": _absolute,
+    "LOP3": _logic, "PLOP3": _predicate_logic, "SHF": _shift, "LEA": _shift_add, "SEL": _select, "VIMNMX": _least,
+    "IMNMX": _least, "VIADDMNMX": _least, "MOV": _move, "R2UR": _move, "IABS": _absolute, "HFMA2": _half_constant,
     "I2F": _to_float, "MUFU": _reciprocal, "F2I": _to_integer,
     "LDC": lambda t, m, s: t.constant(s[0], "64" in m), "S2R": lambda t, m, s: t.special.get(s[0], 0),
     "CS2R": lambda t, m, s: 0, "S2UR": lambda t, m, s: t.special.get(s[0], 0),

@@ -22,8 +22,8 @@ PEAK = 4.0
 def error_level(result, expected, u, k) -> float:
     """The error of a convolution of two signals, in dB against the largest output that such signals can have.
 
-    Rounding leaves errors in either spectrum that are as small a part of its norm as a number's last bit, and the other
-    spectrum multiplies them. So the measure is ||u|| ||k||, in 2-norms, or ||y|| where that is more: its own rounding is
+    Rounding leaves errors in either spectrum that are as small a part of its norm as the last bit is of a number, and
+    the other spectrum multiplies them. So the measure is ||u|| ||k||, in 2-norms, or ||y|| where that is more: its own rounding is
     in proportion to it, and ||y|| may be sqrt(K) times the product, as for a tone through a filter that is one.
 
     Where both are such lines, an error that falls into one bin of the one meets the peak of the other. It comes out
