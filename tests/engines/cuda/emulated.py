@@ -23,7 +23,8 @@ class EmulatedLauncher:
 
     def __init__(self, arch: str = "sm_90a", seed: int = 1):
         self.gpu, self.seed = KNOWN[arch], seed
-        self.launches = []
+        self.launches = []  # (kernel, grid)
+        self.counted = []  # (kernel, its arguments' bytes, counters)
         self._tables = {}
 
     def tables(self, key, make):
@@ -39,11 +40,12 @@ class EmulatedLauncher:
         device._regions.extend(regions)
         given = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(kernel.struct, "")
         library = harness.build(kernel.header, kernel.name, given)
-        device.launch(library, arguments, grid, kernel.threads, kernel.shared_bytes, self.seed)
+        counters = device.launch(library, arguments, grid, kernel.threads, kernel.shared_bytes, self.seed)
+        self.counted.append((kernel, bytes(arguments), counters))
 
     def _memory(self, kernel, a):
         """(name, address, bytes) of all that the kernel may touch."""
-        n1, n2, n3 = map(int, re.search(r"<(\d+), (\d+), (\d+)>", kernel.name).groups())
+        n1, n2, n3 = factors_of(kernel.name)
         points, half = n1 * n2 * n3, kernel.header.startswith("half")
         sample, point = (2, 4) if half else (4, 8)
         if isinstance(a, Arguments):
@@ -87,3 +89,9 @@ class EmulatedLauncher:
             if at:
                 last = (a.batch - 1) * steps.batch + (a.channels - 1) * steps.channel + length
                 yield name, at, last * sample
+
+
+def factors_of(name: str) -> tuple[int, int, int]:
+    """Of the transform that a kernel of this name makes."""
+    n1, n2, n3 = map(int, re.search(r"<(\d+), (\d+), (\d+)>", name).groups())
+    return n1, n2, n3
