@@ -1,7 +1,7 @@
 // A filter's taps to its spectrum in the half-precision kernels' own order, and the gradient's way back.
 //
-// The fold is that of single precision (single_rows.cuh), and so are the transforms: bins agree but for their order, and
-// for the constants, which are the peak's here.
+// Fold and transforms are those of single precision (single_rows.cuh): spectra differ in their order, and in the factor
+// that they bring, a power of two by the peak here.
 #pragma once
 #include "half_layout.cuh"
 #include "single_filter.cuh"
@@ -38,10 +38,10 @@ DEVICE constexpr int filter_register(int tile, int t, int i) {
 template <class S, single::Cells CELLS>
 DEVICE float largest_of_row(float x, unsigned shared, int thread) {
   using V = single::View<S, 3>;
-  constexpr int warps = S::N1 > 1 ? S::threads / 32 : 1, cell_bytes = CELLS == single::Cells::whole ? 8 : 4;
+  constexpr int warps = S::threads / 32, cell_bytes = CELLS == single::Cells::whole ? 8 : 4;
   const auto cell = [&](int warp) { return shared + V::cell(V::column(33 * warp)) * cell_bytes; };
-  UNROLL for (int mask = warps > 1 ? 16 : S::N2 / 2; mask > 0; mask /= 2) x = fmaxf(x, ptx::shuffle_xor(x, mask));
-  if constexpr (warps > 1) {
+  UNROLL for (int mask = S::N1 > 1 ? 16 : S::N2 / 2; mask > 0; mask /= 2) x = fmaxf(x, ptx::shuffle_xor(x, mask));
+  if constexpr (S::N1 > 1) {
     if (thread % 32 == thread / 32) memory::store_shared(cell(thread / 32), x);
     ptx::block_barrier();
     x = memory::load_shared<float>(cell(thread % warps));
@@ -50,12 +50,49 @@ DEVICE float largest_of_row(float x, unsigned shared, int thread) {
   return x;
 }
 
-// The power of two not above x, by its exponent.
-DEVICE int exponent_of(float x) {
-  const int exponent = static_cast<int>(ptx::as_unsigned(x) >> 23) - 127;
+// The exponent of the power of two that brings a spectrum below 2 in fp16, whatever the filter's gain.
+template <class S, single::Cells CELLS>
+DEVICE int exponent_of_row(const fft::Complex (&v)[S::held], unsigned shared, int thread) {
+  float peak = 0;
+  UNROLL for (int r = 0; r < S::held; r++) peak = fmaxf(peak, v[r].re * v[r].re + v[r].im * v[r].im);
+  peak = sqrtf(largest_of_row<S, CELLS>(peak, shared, thread));
+  const int exponent = static_cast<int>(ptx::as_unsigned(peak) >> 23) - 127;
   return exponent < -100 ? 0 : exponent > 100 ? 100 : exponent;
 }
 DEVICE float power_of_two(int exponent) { return ptx::as_float(static_cast<unsigned>(127 + exponent) << 23); }
+
+// For C = 2, twice the spectra of the even taps, (K+ + K-) / 2, and of the odd ones, (K+ - K-) / 2 turned back by their
+// place between the even; and the adjoint, twice too.
+DEVICE void split_channels(fft::Complex (&)[16]) {}
+DEVICE void split_channels(fft::Complex (&v)[32]) {
+  UNROLL for (int kq = 0; kq < 16; kq++) {
+    fft::butterfly(v[kq], v[kq + 16]);
+    v[kq + 16] = fft::root(kq, 32) * v[kq + 16];
+  }
+}
+DEVICE void join_channels(fft::Complex (&)[16]) {}
+DEVICE void join_channels(fft::Complex (&v)[32]) {
+  UNROLL for (int kq = 0; kq < 16; kq++) fft::butterfly(v[kq], v[kq + 16], fft::root(-kq, 32));
+}
+
+// Of every two entries that it has halves of, a thread stores one, and gives the other's to its neighbour.
+template <class F, int HELD>
+DEVICE void store_points(
+    const fft::Complex (&v)[HELD], uint4* spectrum, FilterColumn<F> column, bool present, float scale) {
+  uint4* to = spectrum + column.first + column.half;
+  const auto half_entry = [&](int tile, int t) {
+    const fft::Complex x = scale * v[filter_register<F>(tile, t, 0)], y = scale * v[filter_register<F>(tile, t, 1)];
+    return make_uint2(ptx::pack(ptx::Fp16(), x.re, y.re), ptx::pack(ptx::Fp16(), x.im, y.im));
+  };
+  UNROLL for (int tile = 0; tile < F::tiles; tile++)
+    UNROLL for (int t = 0; t < 4; t += 2) {
+      const uint2 even = half_entry(tile, t), odd = half_entry(tile, t + 1);
+      const uint2 own = column.half ? odd : even, given = column.half ? even : odd;
+      const uint2 got = {ptx::shuffle_xor(given.x, column.neighbour), ptx::shuffle_xor(given.y, column.neighbour)};
+      const uint2 low = column.half ? got : own, high = column.half ? own : got;
+      memory::store_if(present, to + tile * 32 + t, make_uint4(low.x, low.y, high.x, high.y));
+    }
+}
 
 // Blocks, threads and shared memory as in single_filter.cuh.
 template <class F, single::Cells CELLS>
@@ -66,42 +103,19 @@ KERNEL(FilterShape<F>::threads, FilterShape<F>::blocks_per_multiprocessor) half_
   const single::Place<S, CELLS> place = {static_cast<const float2*>(a.tables), memory::shared_base(), thread};
   fft::Complex v[S::held];
   single::transform_taps(v, a, place, round);
-
-  // The largest magnitude decides a power of two, so that the spectrum lies below 2 in fp16 whatever the filter's gain.
-  float peak = 0;
-  UNROLL for (int r = 0; r < S::held; r++) peak = fmaxf(peak, v[r].re * v[r].re + v[r].im * v[r].im);
-  const int exponent = exponent_of(sqrtf(largest_of_row<S, CELLS>(peak, place.shared, thread)));
-  if (F::channels == 2)  // even taps (K+ + K-) / 2, odd taps (K+ - K-) / 2 turned back by their place between them
-    UNROLL for (int kq = 0; kq < 16; kq++) {
-      const fft::Complex low = v[kq], high = v[kq + S::held - 16];
-      v[kq] = low + high;
-      v[kq + S::held - 16] = fft::root(kq, 32) * (low + -1.f * high);
-    }
-  const float scale = power_of_two(-exponent) / F::channels;
+  const int exponent = exponent_of_row<S, CELLS>(v, place.shared, thread);
+  split_channels(v);
 
   const FilterColumn<F> column = filter_column<F>(thread);
   const single::Row row = single::row_of(round, column.row_in_block);
   const Index filter = single::filter_number(a, row);
+  uint4* spectrum = static_cast<uint4*>(a.spectrum) + filter * Spectrum<F>::entries;
+  store_points(v, spectrum, column, row.present, power_of_two(-exponent) / F::channels);
   if (row.present && thread % (S::N1 * S::N2) == 0) memory::store(a.scale + filter, power_of_two(exponent));
-
-  // Of every two entries that it has halves of, a thread stores one, and gives the other's to its neighbour.
-  uint4* to = static_cast<uint4*>(a.spectrum) + filter * Spectrum<F>::entries + column.first + column.half;
-  auto half_entry = [&](int tile, int t) {
-    const fft::Complex x = scale * v[filter_register<F>(tile, t, 0)], y = scale * v[filter_register<F>(tile, t, 1)];
-    return make_uint2(ptx::pack(ptx::Fp16(), x.re, y.re), ptx::pack(ptx::Fp16(), x.im, y.im));
-  };
-  UNROLL for (int tile = 0; tile < F::tiles; tile++)
-    UNROLL for (int t = 0; t < 4; t += 2) {
-      const uint2 even = half_entry(tile, t), odd = half_entry(tile, t + 1);
-      const uint2 own = column.half ? odd : even, given = column.half ? even : odd;
-      const uint2 got = make_uint2(ptx::shuffle_xor(given.x, column.neighbour), ptx::shuffle_xor(given.y, column.neighbour));
-      const uint2 low = column.half ? got : own, high = column.half ? own : got;
-      memory::store_if(row.present, to + tile * 32 + t, make_uint4(low.x, low.y, high.x, high.y));
-    }
 }
 
-// The gradient of the taps, and of d, from the sums that the backward kernels leave. With a filter for each item, chunks
-// are items, and dd is one a filter and item.
+// The gradient of the taps, and of d, from the sums that the backward kernels leave. With a filter for each item,
+// chunks are items, and dd is one a filter and item.
 template <class F, single::Cells CELLS>
 KERNEL(FilterShape<F>::threads, FilterShape<F>::blocks_per_multiprocessor) half_filter_gradient(FilterArguments a) {
   using S = FilterShape<F>;
@@ -122,11 +136,6 @@ KERNEL(FilterShape<F>::threads, FilterShape<F>::blocks_per_multiprocessor) half_
         y = {y.re + more.y, y.im + more.w};
       }
   });
-  if (F::channels == 2)
-    UNROLL for (int kq = 0; kq < 16; kq++) {
-      const fft::Complex even = v[kq], odd = fft::root(-kq, 32) * v[kq + S::held - 16];
-      v[kq] = even + odd;
-      v[kq + S::held - 16] = even + -1.f * odd;
-    }
+  join_channels(v);
   single::store_gradient(v, a, place, round, 1.f / F::channels);
 }

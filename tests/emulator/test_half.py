@@ -185,6 +185,11 @@ def test_counts(points, normal, seed):
     constants = c.table_bytes + 4 * points + 32
     assert n.device_sectors_read * 32 == 3 * rows * points * 2 + constants
     assert n.device_sectors_written * 32 == rows * points * 2
+    of_filter = c.counters["spectrum"]
+    assert of_filter.wavefronts <= 1.01 * of_filter.wavefronts_ideal
+    assert of_filter.store_sectors == of_filter.store_sectors_ideal
+    assert of_filter.device_sectors_read * 32 <= 4 * points + c.filter_tables.nbytes + 32
+    assert of_filter.device_sectors_written * 32 == 4 * points + 32
 
 
 def test_size_is_the_first_that_fits():

@@ -94,6 +94,12 @@ def test_filter_gradient_over_a_batch_of_64(normal, seed):
     check(c, normal(64, 1, 256))
 
 
+@pytest.mark.parametrize("length", [1000, 8192])
+def test_filters_on_devices_with_less_shared_memory(length, normal, seed):
+    c = Convolution(normal(2, 3, length), decaying(normal, 3, length), d=normal(3), cells="halved", seed=seed)
+    check(c, normal(2, 3, length))
+
+
 @pytest.mark.parametrize("length", [1024, 4096])
 def test_same_bits_in_any_order(length, normal, seed):
     u, k, dy = normal(3, 1, length), decaying(normal, 1, length), normal(3, 1, length)
