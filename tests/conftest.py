@@ -1,11 +1,14 @@
 """What the tests share."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 _HERE = Path(__file__).parent
+# What several test files share lies in modules beside them.
+sys.path[:0] = [str(_HERE), str(_HERE / "emulator"), str(_HERE / "engines" / "cuda")]
 # Tests that compile kernels and run them, or read what the compiler made of them.
 _EMULATED = (_HERE / "emulator", _HERE / "engines" / "cuda" / "test_long_conv.py")
 

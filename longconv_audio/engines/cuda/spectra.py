@@ -88,12 +88,10 @@ def tables_of(on, chosen: Plan) -> int:
     return on.tables(("half", chosen.factors), make).data_ptr()
 
 
-def filter_tables_of(on, chosen: Plan) -> int | None:
-    """Where those are that the filters' kernels read: the ones of half precision have none."""
-    if chosen.tables is not None:
-        return None
-    factors = chosen.factors
-    return on.tables(("fp32", factors), lambda: torch.from_numpy(single_tables(*factors)).to(on.device)).data_ptr()
+def filter_tables_of(on, chosen: Plan) -> int:
+    """Those of single precision, in which the spectra of filters are made whatever the rows' own."""
+    factors = chosen.filter_factors
+    return on.tables(("single", factors), lambda: torch.from_numpy(single_tables(*factors)).to(on.device)).data_ptr()
 
 
 # ---- prepared ones
