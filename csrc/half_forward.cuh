@@ -183,7 +183,8 @@ half_forward_group(Arguments a) {
       // Rows: all inner DFTs of each k1, and the product.
       const Place at = place(item);
       const auto inner = InnerMatrices::load<F>(tables, at.lane);
-      NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+      UNROLL for (int i = 0; i < F::units / G::warps; i++) {
+        const int unit = at.warp + i * G::warps;
         uint4 twiddle[F::tiles];
         load_inner_twiddles<F>(twiddle, tables, unit, at.lane);
         SpectrumRows<F> s = inner_dft<F>(inner, exchange, twiddle, unit, at.lane);
@@ -192,6 +193,7 @@ half_forward_group(Arguments a) {
         inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
       }
       if (S::post_gate) {
+        ptx::warp_barrier();  // the units' registers are free before the gate's are taken
         const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
         const Sample* gate_run = post(item) + run;
         UNROLL for (int i = 0; i < G::columns; i++)

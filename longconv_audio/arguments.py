@@ -13,6 +13,7 @@ from .windows import MODES
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # From the coarsest to the finest.
 PRECISIONS = ("half", "single", "double")
+_AUTOCAST_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _DEFAULT_PRECISION = {
     torch.float16: "half",
     torch.bfloat16: "half",
@@ -80,7 +81,8 @@ def default_precision(dtype: torch.dtype) -> str:
 def autocast(*tensors):
     """The tensors as autocast wants them, where it is on: single and half precision in its own dtype, None as None."""
     device = tensors[0].device.type
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+    # torch.amp.is_autocast_available would say which devices have it, but torch.compile of 2.11 breaks on it.
+    if device not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
