@@ -89,8 +89,8 @@ class Device:
 # Multiprocessors, clocks, sizes and peaks: the architectures' white papers by NVIDIA (A100 v1.0, GA102 v2.1, H100
 # v1.04, Ada v2.1). H200: 4.25 of 4.8 TB/s copied and 785 TFLOP/s multiplied, both measured; the same shares of the
 # peaks are taken of the others. `mma.sync` has two thirds of Hopper's peak, by Nsight Compute's own count, and all of
-# the others' (Luo et al., arXiv 2402.13499, table 7). Second-level cache: Chips and Cheese, "Nvidia's H100: Funny L2, and
-# Tons of Bandwidth", 2023, and its like of other devices.
+# the others' (Luo et al., arXiv 2402.13499, table 7). Second-level cache: Chips and Cheese, "Nvidia's H100: Funny L2,
+# and Tons of Bandwidth", 2023, and its like of other devices.
 MB = 1 << 20
 DEVICES = {
     "H200": Device("sm_90a", 132, 1.75e9, 4.25e12, 60 * MB, 5.7e12, 785e12, 2731),
@@ -102,8 +102,8 @@ DEVICES = {
 # Of the cache, what a working set can rely on. Fitted to the bytes that Nsight Compute counted on an H200; an entry may
 # lie in both halves of Hopper's cache, and rows that stream by push others out.
 CACHE_SHARE = 0.39
-# Cycles that a scheduler takes for an instruction. Fitted to the times measured on an H200. Nsight Compute counts 0.2 to
-# 0.6 cycles of dispatch stalls for each there, and in no kernel more than 0.75 instructions a cycle.
+# Cycles that a scheduler takes for an instruction. Fitted to the times measured on an H200. Nsight Compute counts 0.2
+# to 0.6 cycles of dispatch stalls for each there, and in no kernel more than 0.75 instructions a cycle.
 DISPATCH = 1.3
 ROUNDS = 300  # in which the network's mean values settle
 LAUNCH = 2e-6  # seconds between the kernels of a graph

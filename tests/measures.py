@@ -23,8 +23,9 @@ def error_level(result, expected, u, k) -> float:
     """The error of a convolution of two signals, in dB against the largest output that such signals can have.
 
     Rounding leaves errors in either spectrum that are as small a part of its norm as the last bit is of a number, and
-    the other spectrum multiplies them. So the measure is ||u|| ||k||, in 2-norms, or ||y|| where that is more: its own rounding is
-    in proportion to it, and ||y|| may be sqrt(K) times the product, as for a tone through a filter that is one.
+    the other spectrum multiplies them. So the measure is ||u|| ||k||, in 2-norms, or ||y|| where that is more: its own
+    rounding is in proportion to it, and ||y|| may be sqrt(K) times the product, as for a tone through a filter that is
+    one.
 
     Where both are such lines, an error that falls into one bin of the one meets the peak of the other. It comes out
     like a signal of that norm at that frequency, whatever the frequency of the signal itself. The measure is then how
