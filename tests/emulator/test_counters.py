@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "cuda"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import counted
