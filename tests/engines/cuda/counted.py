@@ -78,6 +78,7 @@ class Launch:
         turns: of each block; with the rows that it works on in one of them.
         of_block, of_turn: what each block counts but for its turns, and each turn.
         arguments: as the kernel gets them, for one turn and for two.
+        tables: sectors of the tables that it reads.
         of_rows: whether it walks rows; else it makes a filter's spectrum or its gradient.
     """
 
@@ -89,6 +90,7 @@ class Launch:
     of_block: dict[str, float]
     of_turn: dict[str, float]
     arguments: tuple[bytes, bytes]
+    tables: float
     of_rows: bool
 
     def total(self, name: str) -> float:
@@ -96,9 +98,11 @@ class Launch:
         return self.blocks * (self.of_block[name] + self.turns * self.of_turn[name])
 
     def distinct_bytes(self, name: str) -> float:
-        """Of a counter of distinct sectors: the blocks of a channel have their constants in common."""
+        """Of a counter of distinct sectors: all blocks have the tables in common, those of a channel its spectrum."""
         channels = self.blocks // self.blocks_per_channel
-        return SECTOR * (channels * self.of_block[name] + self.blocks * self.turns * self.of_turn[name])
+        tables = self.tables if name == "device_sectors_read" else 0
+        of_channel = channels * (self.of_block[name] - tables)
+        return SECTOR * (tables + of_channel + self.blocks * self.turns * self.of_turn[name])
 
 
 def count(work: Work, gpu: Gpu = H200, batch: int = BATCH, channels: int = CHANNELS) -> list[Launch]:
@@ -114,28 +118,34 @@ def count(work: Work, gpu: Gpu = H200, batch: int = BATCH, channels: int = CHANN
         return planned
 
     with mock.patch.multiple(long_conv, **{name: of_large_call(name) for name in plans}):
-        first = _run(work, gpu, 1)
+        one = _run(work, gpu, 1)
         rows = _rows_at_once(chosen[0].rows)
-        one = first if rows == 1 else _run(work, gpu, rows)
+        one = one if rows == 1 else _run(work, gpu, rows)
         two = _run(work, gpu, 2 * rows)
     per_channel = -(-batch // chosen[0].rows_per_block)
-    return [
-        _launch(a, b, kernel == chosen[0].rows, rows, per_channel, batch, channels)
-        for a, b in zip(one, two, strict=True)
-        if "half_tables" not in (kernel := a[0]).name
-    ]
+    tables = sum(t.numel() * t.element_size() for t in one.made_tables()) / SECTOR
+    launches = []
+    for first, second in zip(one.counted, two.counted, strict=True):
+        kernel = first[0]
+        shared = {"tables": 0 if "half_filter" in kernel.name else tables}
+        if kernel == chosen[0].rows:
+            shared |= {"of_rows": True, "turns": batch / per_channel / rows, "rows_at_once": rows}
+            launches.append(_launch(first, second, channels, per_channel, **shared))
+        elif "half_tables" not in kernel.name:
+            shared |= {"of_rows": False, "turns": 0, "rows_at_once": 1}
+            launches.append(_launch(first, second, channels, 1, **shared))
+    return launches
 
 
-def _launch(one, two, of_rows: bool, rows: int, per_channel: int, batch: int, channels: int) -> Launch:
+def _launch(one, two, channels: int, per_channel: int, *, of_rows: bool, **others) -> Launch:
     (kernel, arguments, a), (_, more_arguments, b) = one, two
     names = [name for name, _ in a._fields_]
     of_turn = {name: getattr(b, name) - getattr(a, name) if of_rows else 0 for name in names}
     of_block = {name: getattr(a, name) - of_turn[name] for name in names}
-    both = (arguments, more_arguments)
-    if not of_rows:
-        return Launch(kernel, channels, 1, 0, 1, of_block, of_turn, both, False)
-    turns = batch / per_channel / rows
-    return Launch(kernel, channels * per_channel, per_channel, turns, rows, of_block, of_turn, both, True)
+    return Launch(
+        kernel, channels * per_channel, per_channel, of_block=of_block, of_turn=of_turn,
+        arguments=(arguments, more_arguments), of_rows=of_rows, **others,
+    )  # fmt: skip
 
 
 def _rows_at_once(kernel: Kernel) -> int:
@@ -146,8 +156,8 @@ def _rows_at_once(kernel: Kernel) -> int:
     return kernel.threads // 32 if "_warp<" in kernel.name else kernel.threads // 256
 
 
-def _run(work: Work, gpu: Gpu, batch: int):
-    """(kernel, arguments, counters) of each launch for one channel."""
+def _run(work: Work, gpu: Gpu, batch: int) -> emulated.EmulatedLauncher:
+    """One channel's launches."""
     on = emulated.EmulatedLauncher(gpu.arch)
     on.gpu = gpu
     generator = torch.Generator().manual_seed(1)
@@ -160,4 +170,4 @@ def _run(work: Work, gpu: Gpu, batch: int):
     else:
         needs = (True, True, False, work.gated, work.gated)
         long_conv.gradients(on, call, needs, dy, u, k, None, *gates)
-    return on.counted
+    return on

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments
@@ -14,6 +16,28 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "emulator"))
 import harness
 
 WRITTEN = {"y", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch", "scale", "dk", "dd"}
+
+
+# Where kernels are that were built together.
+_BUILT: dict[str, tuple] = {}
+
+
+def build_together(kernels) -> None:
+    """Kernels in as few libraries as there can be: reading the headers takes most of a compiler's time."""
+    parts: dict[tuple[str, str], list[str]] = {}
+    for kernel in kernels:
+        names = parts.setdefault((kernel.header, kernel.struct), [])
+        if kernel.name not in names:
+            names.append(kernel.name)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        libraries = list(pool.map(lambda part: _build(*part[0], tuple(part[1])), parts.items()))
+    for names, library in zip(parts.values(), libraries, strict=True):
+        _BUILT.update({name: (library, which) for which, name in enumerate(names)})
+
+
+def _build(header: str, struct: str, names):
+    given = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(struct, "")
+    return harness.build(header, names, given)
 
 
 class EmulatedLauncher:
@@ -29,8 +53,11 @@ class EmulatedLauncher:
 
     def tables(self, key, make):
         if key not in self._tables:
-            self._tables[key] = make()
+            self._tables[key] = make().clone()  # where torch puts it: no sector begins within a number
         return self._tables[key]
+
+    def made_tables(self):
+        return self._tables.values()
 
     def launch(self, kernel, arguments, grid) -> None:
         check_grid(kernel, grid)
@@ -38,9 +65,8 @@ class EmulatedLauncher:
         regions = [(at, size, name in WRITTEN) for name, at, size in self._memory(kernel, arguments)]
         device = harness.Device()
         device._regions.extend(regions)
-        given = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(kernel.struct, "")
-        library = harness.build(kernel.header, kernel.name, given)
-        counters = device.launch(library, arguments, grid, kernel.threads, kernel.shared_bytes, self.seed)
+        library, which = _BUILT.get(kernel.name) or (_build(kernel.header, kernel.struct, kernel.name), 0)
+        counters = device.launch(library, arguments, grid, kernel.threads, kernel.shared_bytes, self.seed, which)
         self.counted.append((kernel, bytes(arguments), counters))
 
     def _memory(self, kernel, a):
