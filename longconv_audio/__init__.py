@@ -12,6 +12,7 @@ _HOME = {
     "convolve_matrix": "functional",
     "long_conv": "convolution",
     "FilterSpectrum": "convolution",
+    "prepare": "convolution",
     "Convolver": "streaming",
     "AudioReader": "audio_io",
     "AudioWriter": "audio_io",

@@ -20,8 +20,8 @@ from .arguments import (
     check_tensors,
     default_precision,
 )
-from .engines.selection import choose
-from .operators import long_conv_op
+from .engines.selection import Call, choose
+from .operators import long_conv_op, prepare_op
 
 
 def long_conv(
@@ -57,7 +57,8 @@ def long_conv(
         correlate: runs the filter backwards in time: `y(t) = sum of k[j] u(t + j - offset)`; "full" then begins at
             time `offset - (K - 1)`.
         precision: "half" (float16 or bfloat16 operands), "single" or "double"; sums are in float32 at least. By
-            default half for half inputs, single for float32, double for float64.
+            default half for half inputs, single for float32, double for float64. The fused kernels cast wider signals,
+            gates and gradients: to float16 in half precision, where magnitudes above 65504 become infinite.
         engine: "torch" (torch.fft, any device), "cuda" (the fused kernels), or None for the fastest at hand.
 
     Returns:
@@ -78,6 +79,49 @@ def long_conv(
     >>> long_conv(u, k, offset=1, d=torch.tensor([100.0])).round(decimals=4)
     tensor([[[113., 222., 315.]]])
     """
+    return long_conv_op(*_checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine))
+
+
+def prepare(
+    u: torch.Tensor,
+    k: torch.Tensor | FilterSpectrum,
+    *,
+    d: torch.Tensor | None = None,
+    pre_gate: torch.Tensor | None = None,
+    post_gate: torch.Tensor | None = None,
+    mode: str = "causal",
+    offset: int = 0,
+    correlate: bool = False,
+    precision: str | None = None,
+    engine: str | None = None,
+    backward: bool = False,
+) -> None:
+    """Does ahead what the first call of `long_conv` with such arguments does: compiles and loads kernels, makes tables.
+
+    A CUDA graph can capture a call only after this (or after a call), and a training loop's first step is then as fast
+    as the others. What counts are shapes, strides, dtypes and device; the samples do not.
+
+    Args:
+        u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine: as for `long_conv`. Within autocast,
+            where the call will be.
+        backward: prepares for the gradients too, of those arguments that require one, given that y's is contiguous.
+
+    Raises:
+        ValueError: where `backward` is asked for and no argument requires a gradient; and as `long_conv`.
+        CudaEngineError: (a RuntimeError) where a kernel cannot be compiled or loaded.
+
+    >>> u, k = torch.ones(2, 3, 100), torch.ones(3, 50, requires_grad=True)
+    >>> prepare(u, k, backward=True)
+    """
+    tensors = (u, k, d, pre_gate, post_gate)
+    needs = [backward and isinstance(t, torch.Tensor) and t.requires_grad for t in tensors]
+    if backward and not any(needs):
+        raise ValueError("backward is True and no argument requires a gradient; expected one, or backward=False")
+    prepare_op(needs, *_checked(*tensors, mode, offset, correlate, precision, engine))
+
+
+def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    """The arguments of `long_conv` as the operator takes them."""
     prepared = k if isinstance(k, FilterSpectrum) else None
     if prepared is not None:
         k = prepared.k
@@ -86,14 +130,12 @@ def long_conv(
     u, pre_gate, post_gate = autocast(u, pre_gate, post_gate)
     u, k, d, pre_gate, post_gate = broadcast(u, k, d, pre_gate, post_gate, mode)
     offset = check_offset(offset, k)
-    spectrum = None
+    correlate, spectrum = bool(correlate), None
     if prepared is None:
         precision = precision or default_precision(u.dtype)
     else:
-        precision, spectrum = prepared.serve(u, mode, precision, engine)
-        spectrum = spectrum.squeeze(0) if spectrum.ndim > k.ndim else spectrum
-        engine = prepared.engine
-    return long_conv_op(u, k, spectrum, d, pre_gate, post_gate, mode, offset, bool(correlate), precision, engine)
+        precision, engine, spectrum = prepared.serve(u, k, d, mode, offset, correlate, precision, engine)
+    return u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine
 
 
 class FilterSpectrum:
@@ -102,14 +144,19 @@ class FilterSpectrum:
     Args:
         k: the filters, `(F, K)` or `(B, F, K)`, as for `long_conv`. They get no gradient.
         length: the samples of the longest signal. Shorter ones are served too, though not faster.
-        mode: "circular" serves circular convolutions, of exactly `length` samples. Any other mode stands for them
-            all, whatever the offset and the direction.
+        mode, offset, correlate: those of the calls. "circular" serves circular convolutions, of exactly `length`
+            samples. Any other mode stands for the three that are not circular, and whatever the offset and direction;
+            but only torch.fft uses one spectrum for all of these. In one of the fused kernels each tap has its lag,
+            and a skip term is a tap: they use it for calls with this mode, offset and direction and without d (and
+            for "full" ones, where it was made for "causal" at offset 0). Other calls are as right, and make a
+            spectrum of their own.
         precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype. It must
             not be coarser than what is wanted of a call.
-        engine: as for `long_conv`. The calls run on the engine that made the spectrum.
+        engine: as for `long_conv`. Calls that use the spectrum run on the engine that made it.
 
     Raises:
-        ValueError: where k requires a gradient, and as `long_conv`.
+        TypeError, ValueError: where k requires a gradient, and as `long_conv`.
+        EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
 
     >>> spectrum = FilterSpectrum(torch.tensor([[4.0, 5.0]]), length=3)
     >>> long_conv(torch.tensor([[[1.0, 2.0, 3.0]]]), spectrum).round(decimals=4)
@@ -122,6 +169,8 @@ class FilterSpectrum:
         length: int,
         *,
         mode: str = "causal",
+        offset: int = 0,
+        correlate: bool = False,
         precision: str | None = None,
         engine: str | None = None,
     ):
@@ -137,34 +186,47 @@ class FilterSpectrum:
             )
         self.k = k.detach()
         self.length = length
-        self.circular = mode == "circular"
-        self.precision = precision or default_precision(k.dtype)
-        self.engine, module = choose(engine, k.device, self.precision)
+        self.call = Call(mode, check_offset(offset, k), bool(correlate), precision or default_precision(k.dtype))
+        u = torch.empty(1, 1, length, dtype=_SIGNALS[self.call.precision], device="meta")
+        self.engine, self._module = choose(engine, k.device, self.call.precision, self.call, u, k)
         with torch.no_grad():
-            self.spectrum = module.filter_spectrum(self.k, length, self.circular, self.precision)
+            self.spectrum = self._module.filter_spectrum(self.call, self.k, length)
 
-    def serve(self, u: torch.Tensor, mode: str, precision: str | None, engine: str | None):
-        """The precision and the spectrum for a call, which must be one that this was prepared for."""
-        if self.circular != (mode == "circular"):
-            prepared = "circular" if self.circular else "causal, full and same"
+    def serve(self, u, k, d, mode: str, offset: int, correlate: bool, precision: str | None, engine: str | None):
+        """For a call: precision, engine and spectrum, which is None where the engine needs another for it.
+
+        Raises:
+            ValueError: for a call that this was not prepared for.
+        """
+        made = self.call
+        if (made.mode == "circular") != (mode == "circular"):
+            prepared = "circular" if made.mode == "circular" else "causal, full and same"
             raise ValueError(f"mode is {mode!r} and the FilterSpectrum was prepared for {prepared}: prepare another")
         length = u.shape[-1]
-        if length != 0 and (length > self.length or (self.circular and length != self.length)):
-            expected = f"{'' if self.circular else 'at most '}{self.length}"
+        if length != 0 and (length > self.length or (mode == "circular" and length != self.length)):
+            expected = f"{'' if mode == 'circular' else 'at most '}{self.length}"
             raise ValueError(
                 f"u has shape {tuple(u.shape)} and the FilterSpectrum was prepared for {expected} samples: "
                 "prepare another"
             )
         wanted = precision or default_precision(u.dtype)
-        if PRECISIONS.index(wanted) > PRECISIONS.index(self.precision):
+        if PRECISIONS.index(wanted) > PRECISIONS.index(made.precision):
             raise ValueError(
-                f"precision is {wanted!r} and the FilterSpectrum was prepared in {self.precision!r}: "
+                f"precision is {wanted!r} and the FilterSpectrum was prepared in {made.precision!r}: "
                 f"prepare it with precision={wanted!r}"
             )
         if engine is not None and engine != self.engine:
             raise ValueError(f"engine is {engine!r} and the FilterSpectrum was prepared for {self.engine!r}")
-        return self.precision, self.spectrum
+        call = Call(mode, offset, correlate, made.precision)
+        if length == 0 or not self._module.serves(self.spectrum, made, self.length, call, u, k, d):
+            return made.precision, engine, None
+        spectrum = self.spectrum.squeeze(0) if self.spectrum.ndim > k.ndim else self.spectrum
+        return made.precision, self.engine, spectrum
 
     def __repr__(self) -> str:
-        kind = "circular, " if self.circular else "up to "
-        return f"FilterSpectrum(k {tuple(self.k.shape)}, {kind}{self.length} samples, {self.precision})"
+        kind = "circular, " if self.call.mode == "circular" else "up to "
+        return f"FilterSpectrum(k {tuple(self.k.shape)}, {kind}{self.length} samples, {self.call.precision})"
+
+
+# The dtype of a signal that is convolved in a precision.
+_SIGNALS = {"half": torch.float16, "single": torch.float32, "double": torch.float64}

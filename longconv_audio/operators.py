@@ -14,6 +14,7 @@ import torch
 from torch.fx.experimental.symbolic_shapes import guard_or_false
 
 from .engines.selection import Call, choose
+from .errors import LongconvError
 from .windows import window
 
 _INPUTS = "Tensor u, Tensor k, Tensor? spectrum, Tensor? d, Tensor? pre_gate, Tensor? post_gate"
@@ -31,12 +32,45 @@ _backward_op = torch.ops.longconv_audio.long_conv_backward.default
 
 
 def long_conv_op(*arguments) -> torch.Tensor:
-    """The operator, by way of what torch.func needs where one of its transforms is at work."""
+    """The operator, by way of what torch.func needs where one of its transforms is at work.
+
+    Where nothing but autograd looks on, it is carried out directly: on the way through torch's dispatcher, in Python, a
+    small call would spend most of its time.
+    """
+    if _unobserved(*arguments[:6]):
+        return _Eager.apply(*arguments) if _recorded(arguments[:6]) else _forward(*arguments)
     return _Forward.apply(*arguments) if _transformed() else _forward_op(*arguments)
 
 
-def _backward_call(*arguments):
-    return _Backward.apply(*arguments) if _transformed() else _backward_op(*arguments)
+def _backward_call(needs, *arguments):
+    if _unobserved(*arguments[1:7]):
+        return (_EagerBackward.apply if _recorded(arguments[:7]) else _gradients)(needs, *arguments)
+    return (_Backward.apply if _transformed() else _backward_op)(needs, *arguments)
+
+
+def _unobserved(u, *others) -> bool:
+    """Whether the tensors are plain, and no compiler, tracer, transform or mode wants to see operators."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return (
+        _PLAIN.issuperset(map(type, (u, *others)))
+        and (u.is_cuda or u.is_cpu)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+_PLAIN = {torch.Tensor, torch.nn.Parameter, type(None)}
+
+
+def _recorded(tensors) -> bool:
+    """Whether autograd will want to know of what is done with the tensors."""
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                return True
+    return False
 
 
 def _transformed() -> bool:
@@ -54,14 +88,40 @@ def output_shape(u, k, mode: str) -> tuple:
 def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
+    try:
+        return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
+    except torch.OutOfMemoryError as error:
+        raise _no_memory(error, u, k) from error
 
 
-def _backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+    """The gradients of u, k, d and the gates, None for those that are not needed."""
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    gradients = module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+    try:
+        return module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+    except torch.OutOfMemoryError as error:
+        raise _no_memory(error, u, k) from error
+
+
+def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine) -> None:
+    """Does ahead of a call of the operator, and of its gradients in `needs`, what only a first call does."""
+    call = Call(mode, offset, correlate, precision)
+    _, module = choose(engine, u.device, precision, call, u, k)
+    with torch.no_grad():
+        module.prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)
+
+
+def _backward(needs, dy, *arguments):
+    gradients = _gradients(needs, dy, *arguments)
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
+
+
+def _no_memory(error, u, k) -> DeviceMemoryError:
+    reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
+    return DeviceMemoryError(
+        f"{u.device} has no memory for the convolution of u {tuple(u.shape)} with k {tuple(k.shape)}: {reason}"
+    )
 
 
 def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
@@ -77,6 +137,10 @@ def _fake_backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
 _DIFFERENTIABLE = (0, 1, 3, 4, 5)
 
 
+class DeviceMemoryError(LongconvError, torch.OutOfMemoryError):
+    """A call needs more memory than the device has left."""
+
+
 def _save(ctx, inputs, output):
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:6])
@@ -86,7 +150,8 @@ def _save(ctx, inputs, output):
 def _differentiate(ctx, dy):
     if dy is None:
         return (None,) * 11
-    needs = [ctx.needs_input_grad[i] for i in _DIFFERENTIABLE]
+    inputs = ctx.needs_input_grad
+    needs = [inputs[i] for i in _DIFFERENTIABLE]
     gradients = _backward_call(needs, dy, *ctx.saved_tensors, *ctx.options)
     du, dk, dd, dpre, dpost = (g if need else None for g, need in zip(gradients, needs, strict=True))
     return du, dk, None, dd, dpre, dpost, None, None, None, None, None
@@ -196,6 +261,26 @@ def _per_item(t, dim, shared_rank: int, size: int, batch: int):
 
 def _in_front(t, dim, size: int):
     return t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
+
+
+class _Eager(torch.autograd.Function):
+    """The operator under autograd. torch's other form of a Function, with setup_context, takes 25 us more."""
+
+    @staticmethod
+    def forward(ctx, *arguments):
+        _save(ctx, arguments, None)
+        return _forward(*arguments)
+
+    backward = staticmethod(_differentiate)
+
+
+class _EagerBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *arguments):
+        _save_backward(ctx, arguments, None)
+        return tuple(_gradients(*arguments))
+
+    backward = staticmethod(_differentiate_backward)
 
 
 class _Forward(torch.autograd.Function):

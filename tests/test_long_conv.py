@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longconv_audio import FilterSpectrum, long_conv
+from longconv_audio import FilterSpectrum, LongconvError, long_conv, prepare
 from longconv_audio.engines import selection, torch_long_conv, torch_rows
 from longconv_audio.engines.selection import EngineUnavailableError
 from tests.generators import CASES, REQUIRED, Case, expected
@@ -111,7 +111,7 @@ def test_prepared_spectrum(case):
     extra = 0 if case.mode == "circular" else 5
     spectrum = FilterSpectrum(k, case.u[2] + extra, mode=case.mode)
     y, target = long_conv(k=spectrum, **tensors, **case.options), long_conv(k=k, **tensors, **case.options)
-    dy = torch.randn_like(y)
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     for a, b in zip([y, *gradients(y, tensors, dy)], [target, *gradients(target, tensors, dy)], strict=True):
         assert not b.any() or snr(wide(a), wide(b)) > 125
 
@@ -370,6 +370,34 @@ def test_engines_are_asked_in_their_order(monkeypatch):
     assert [call.mode for call in seen] == ["causal"]
     with pytest.raises(EngineUnavailableError, match="causal calls alone"):
         long_conv(U, K, mode="full", engine="cuda")
+
+
+def test_preparing_checks_as_the_call_does():
+    prepare(U, K, mode="full")
+    prepare(U, FilterSpectrum(K, 10))
+    prepare(U, K.clone().requires_grad_(), backward=True)
+    with pytest.raises(ValueError, match="no argument requires a gradient"):
+        prepare(U, K, backward=True)
+    with pytest.raises(ValueError, match=r"k has shape \(5,\)"):
+        prepare(U, torch.ones(5))
+    with pytest.raises(EngineUnavailableError):
+        prepare(U, K, engine="cuda")
+
+
+def test_no_memory_is_one_line_of_ours(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a\ntotal of ...")
+
+    u = U.clone().requires_grad_()
+    y = long_conv(u, K)
+    monkeypatch.setattr(torch_long_conv, "forward", full)
+    monkeypatch.setattr(torch_long_conv, "backward", full)
+    for work in (lambda: long_conv(U, K), lambda: y.sum().backward()):
+        with pytest.raises(
+            torch.OutOfMemoryError, match=r"cpu .*u \(2, 4, 10\) with k \(4, 5\): .*9.00 GiB$"
+        ) as caught:
+            work()
+        assert isinstance(caught.value, LongconvError)
 
 
 def test_a_gpu_that_cannot_says_so_once(monkeypatch):

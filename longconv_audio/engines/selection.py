@@ -6,7 +6,9 @@ An engine is a module with these functions, all of plain tensors (see `torch_lon
     why_not_call(call, u, k)            why it cannot carry out this call, or None (may be left out: it can)
     forward(call, u, k, spectrum, d, pre_gate, post_gate) -> y
     backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate) -> five gradients, None where not needed
-    filter_spectrum(k, length, circular, precision) -> the spectrum, in the engine's own order
+    prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)   does all that a first call does and later ones do not
+    filter_spectrum(call, k, length)    the spectrum of k in the engine's own order, for calls on up to `length` samples
+    serves(spectrum, made, length, call, u, k, d)   whether one made for the call `made` is right for another
 
 Shapes and dtypes are checked before. Forward and backward pass choose for themselves, for nothing passes from one to
 the other but the call's arguments; a prepared spectrum binds both to the engine that made it.

@@ -28,11 +28,16 @@ def why_not(device, precision: str) -> str | None:
     return None
 
 
-def filter_spectrum(k: torch.Tensor, length: int, circular: bool, precision: str) -> torch.Tensor:
+def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
     """The spectrum of k `(..., K)` for signals of up to `length` samples, or exactly that many if circular."""
-    if circular:
-        return filter_transform(fold(k, length, precision), circular_size(length), precision)
-    return filter_transform(k, fast_size(length + k.shape[-1] - 1), precision)
+    if call.mode == "circular":
+        return filter_transform(fold(k, length, call.precision), circular_size(length), call.precision)
+    return filter_transform(k, fast_size(length + k.shape[-1] - 1), call.precision)
+
+
+def serves(spectrum, made: Call, length: int, call: Call, u, k, d) -> bool:
+    """Whether a spectrum that was made for one call is right for another: circular or not is all that matters."""
+    return (made.mode == "circular") == (call.mode == "circular")
 
 
 def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
@@ -129,6 +134,15 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
         _through_gate(gathered, us, pre, du_s, dpre_s, (slice(None),) * 3)
     dd = dd_s.reshape(d.shape).to(d.dtype) if need_d else None
     return du, dk.to(k.dtype) if need_k else None, dd, dpre, dpost
+
+
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+    """Carries out the call on a GPU, whose library plans transforms at their first use."""
+    if u.device.type == "cpu":
+        return
+    y = forward(call, u, k, spectrum, d, pre_gate, post_gate)
+    if any(needs):
+        backward(call, needs, y, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _empty(t, need: bool):

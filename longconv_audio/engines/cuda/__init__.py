@@ -8,5 +8,8 @@ compiler, cache   from a specialisation to a cubin, and the cubins of earlier ru
 report            what the compiler made of a specialisation, read from the cubin
 arguments         the kernels' arguments, field by field
 launch            a loaded kernel on torch's device and stream
+operands          a call's tensors as kernels take them, and what of them decides how it is carried out
+spectra           the filters' spectra, of one call or prepared for many
+forward_pass, backward_pass   a call on a launcher; what one geometry's calls have in common is worked out once
 long_conv         the engine: the functions that the operator calls
 """

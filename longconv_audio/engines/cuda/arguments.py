@@ -13,7 +13,14 @@ class Strides(ctypes.Structure):
     _fields_ = [("batch", ctypes.c_longlong), ("channel", ctypes.c_longlong)]
 
 
-class Arguments(ctypes.Structure):
+class Struct(ctypes.Structure):
+    """A kernel's one argument."""
+
+    def copy(self):
+        return type(self).from_buffer_copy(self)
+
+
+class Arguments(Struct):
     """One call of a fused convolution, forward or backward."""
 
     _fields_ = [
@@ -32,7 +39,7 @@ class Arguments(ctypes.Structure):
     ]  # fmt: skip
 
 
-class FilterArguments(ctypes.Structure):
+class FilterArguments(Struct):
     """From filter taps to spectra, or from the spectra's gradients to the taps'."""
 
     _fields_ = [
@@ -45,7 +52,7 @@ class FilterArguments(ctypes.Structure):
     ]  # fmt: skip
 
 
-class TableArguments(ctypes.Structure):
+class TableArguments(Struct):
     """Of the kernel that makes tables: where to."""
 
     _fields_ = [("tables", _pointer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
+import importlib.util
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +97,18 @@ def compiler_version() -> str:
     except Exception as error:  # the library's own classes are not importable where it is broken
         raise _absent(error) from error
     return f"{major}.{minor}"
+
+
+def check_compiler(arch: str) -> None:
+    """Raises CompilerError where nothing can be compiled for the architecture."""
+    version = compiler_version()
+    if importlib.util.find_spec("cuda.core") is None:
+        raise _absent(ModuleNotFoundError("the module cuda.core is not installed"))
+    from cuda.bindings import nvrtc
+
+    status, architectures = nvrtc.nvrtcGetSupportedArchs()
+    if not status.value and int("".join(filter(str.isdigit, arch))) not in architectures:
+        raise CompilerError(f"NVRTC {version} does not know {arch}: install a newer nvidia-cuda-nvrtc")
 
 
 def _absent(error: Exception) -> CompilerError:

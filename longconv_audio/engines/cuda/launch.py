@@ -14,8 +14,10 @@ from typing import Any
 
 from .cache import cubin
 from .errors import LaunchError
-from .gpus import LOWEST, Gpu, gpu_of
+from .gpus import LOWEST, Gpu, arch_name, gpu_of
 from .specialisations import GRID_Y, Kernel
+
+_OnePointer = ctypes.c_void_p * 1
 
 
 class Launcher:
@@ -29,9 +31,10 @@ class Launcher:
         self.index = index
         self.gpu: Gpu = gpu_of(index)
         self.device = f"cuda:{index}"
-        self._functions: dict[Kernel, Any] = {}
+        self._functions: dict[str, Any] = {}
         self._tables: dict[Any, Any] = {}
         self._thread = threading.local()
+        self._making = threading.RLock()
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
         """Starts a kernel on the current stream. Whoever calls has made the device current.
@@ -40,29 +43,60 @@ class Launcher:
             CompilerError: where the kernel cannot be compiled.
             LaunchError: where the driver refuses it.
         """
-        import torch
-
-        check_grid(kernel, grid)
+        blocks, chunks = grid
+        if not (0 < blocks < 2**31 and 0 < chunks <= GRID_Y):
+            check_grid(kernel, grid)
         if not hasattr(self._thread, "context"):
             self._thread.context = self._make_context_current()
-        function = self._functions.get(kernel) or self._load(kernel)
-        parameters = (ctypes.c_void_p * 1)(ctypes.addressof(arguments))
-        stream = torch.cuda.current_stream(self.index).cuda_stream
-        driver = _driver()
-        status = driver.cuLaunchKernel(
-            function, *grid, 1, kernel.threads, 1, 1, kernel.shared_bytes, stream, ctypes.addressof(parameters), 0
-        )
-        _check(status, f"launch of {kernel.name} in {grid[0]} x {grid[1]} blocks")
+        function = self._functions.get(kernel.name) or self.load(kernel)
+        parameters = _OnePointer(ctypes.addressof(arguments))
+        (status, *_) = _driver().cuLaunchKernel(
+            function, blocks, chunks, 1, kernel.threads, 1, 1, kernel.shared_bytes, current_stream(self.index),
+            ctypes.addressof(parameters), 0,
+        )  # fmt: skip
+        if status.value:
+            _check((status,), f"launch of {kernel.name} in {blocks} x {chunks} blocks")
+
+    def load(self, kernel: Kernel):
+        """The kernel on the device, compiled or from the cache; at its first launch, if not before.
+
+        Raises:
+            CompilerError, LaunchError: as `launch`.
+        """
+        with self._making:
+            function = self._functions.get(kernel.name)
+            if function is None:
+                self._refuse_while_capturing(kernel.name)
+                if not hasattr(self._thread, "context"):
+                    self._thread.context = self._make_context_current()
+                function = self._functions[kernel.name] = self._load(kernel)
+            return function
 
     def tables(self, key, make: Callable[[], Any]):
         """What `make` gave when it was first asked for `key` here; then every stream may read it."""
         found = self._tables.get(key)
-        if found is None:
-            import torch
+        return self._make_table(key, make) if found is None else found
 
-            found = self._tables[key] = make()
-            torch.cuda.current_stream(self.index).synchronize()
-        return found
+    def _make_table(self, key, make: Callable[[], Any]):
+        import torch
+
+        with self._making:
+            found = self._tables.get(key)
+            if found is None:
+                self._refuse_while_capturing("a table")
+                found = make()
+                torch.cuda.current_stream(self.index).synchronize()
+                self._tables[key] = found
+            return found
+
+    def _refuse_while_capturing(self, what: str) -> None:
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise LaunchError(
+                f"{what} is not loaded, and a CUDA graph is being captured: call longconv_audio.prepare with the "
+                "arguments of the call, before the capture"
+            )
 
     def _make_context_current(self):
         """What the CUDA runtime does at its first call in a thread: torch may have made none in this one."""
@@ -81,7 +115,6 @@ class Launcher:
         function = _check(driver.cuKernelGetFunction(loaded), what)
         attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         _check(driver.cuFuncSetAttribute(function, attribute, kernel.shared_bytes), what)
-        self._functions[kernel] = function
         return function
 
 
@@ -89,6 +122,13 @@ def check_grid(kernel: Kernel, grid: tuple[int, int]) -> None:
     """Raises LaunchError for a grid that no device takes."""
     if not (0 < grid[0] < 2**31 and 0 < grid[1] <= GRID_Y):
         raise LaunchError(f"{kernel.name} in {grid[0]} x {grid[1]} blocks; expected at most {2**31 - 1} x {GRID_Y}")
+
+
+def current_stream(index: int) -> int:
+    """The handle of torch's current stream on the device."""
+    import torch
+
+    return torch._C._cuda_getCurrentRawStream(index)
 
 
 @functools.cache
@@ -111,7 +151,7 @@ def available(device) -> str | None:
 def _why_not(index: int) -> str | None:
     import torch
 
-    from .compiler import compiler_version, source_folder
+    from .compiler import check_compiler, compiler_version, source_folder
     from .errors import CompilerError
 
     if torch.version.hip:
@@ -124,12 +164,25 @@ def _why_not(index: int) -> str | None:
             f"the fused kernels need {lowest} or higher"
         )
     try:
-        compiler_version()
+        check_compiler(arch_name((major, minor)))
         source_folder()
-        _driver()
+        _check_driver(compiler_version())
     except (CompilerError, LaunchError) as error:
         return str(error)
     return None
+
+
+def _check_driver(compiler: str) -> None:
+    """Raises LaunchError where there is no driver, or one that cannot load what the compiler makes.
+
+    A driver loads what any compiler of its own major version made (CUDA Compatibility, "Minor Version Compatibility").
+    """
+    version = _check(_driver().cuDriverGetVersion(), "asking for the driver's version")
+    if version // 1000 < int(compiler.split(".")[0]):
+        raise LaunchError(
+            f"the NVIDIA driver is for CUDA {version // 1000}.{version % 1000 // 10} and NVRTC is {compiler}: update "
+            "the driver"
+        )
 
 
 @functools.cache

@@ -60,6 +60,8 @@ class EmulatedLauncher:
         elif isinstance(a, FilterArguments) and a.dk:
             items = a.chunks // a.chunks_per_filter
             yield "dk", a.dk, items * a.filters * a.taps * 4
+            if a.dd:
+                yield "dd", a.dd, items * a.filters * 4
             yield "sums", a.dspectrum, a.filters * a.channels_per_filter * a.chunks * points * 8
         elif isinstance(a, FilterArguments):
             yield "k", a.k, ((a.filters - 1) * a.tap_strides.channel + a.taps) * 4

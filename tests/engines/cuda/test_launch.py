@@ -1,19 +1,22 @@
 """What stands before a launch: why there can be none, what the driver says, and grids. No GPU is needed."""
 
 import ctypes
+import re
+import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from longconv_audio.engines.cuda import launch, long_conv
+from longconv_audio.engines import selection
+from longconv_audio.engines.cuda import backward_pass, compiler, forward_pass, launch, long_conv
 from longconv_audio.engines.cuda.arguments import TableArguments
 from longconv_audio.engines.cuda.cache import Cubin
-from longconv_audio.engines.cuda.errors import LaunchError
+from longconv_audio.engines.cuda.errors import CompilerError, LaunchError
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.specialisations import GRID_Y, Kernel
-from longconv_audio.engines.selection import Call
+from longconv_audio.engines.selection import Call, EngineUnavailableError
 
 KERNEL = Kernel("half.cuh", "half_tables<Fp16, F>", 128, 1, 1000, "TableArguments")
 
@@ -48,7 +51,7 @@ def driver(monkeypatch):
     """A driver of ours and a launcher on it."""
     monkeypatch.setattr(launch, "gpu_of", lambda index: KNOWN["sm_90a"])
     monkeypatch.setattr(launch, "cubin", lambda header, name, arch: Cubin(b"code", "symbol"))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=1234))
+    monkeypatch.setattr(launch, "current_stream", lambda index: 1234)
 
     def put(**options):
         made = Driver(**options)
@@ -124,11 +127,66 @@ def test_grid_that_no_device_takes(driver, grid):
 def test_reasons(monkeypatch):
     assert "cpu" in long_conv.why_not(torch.device("cpu"), "single")
     assert "double" in long_conv.why_not(torch.device("cuda", 0), "double")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """One on which the fused kernels run; `machine(name=value, ...)` changes what is there."""
+    pytest.importorskip("cuda.bindings")
+    there = {
+        "hip": None, "capability": (9, 0), "compiler": "13.0", "driver": (Status(), 13000), "cuda_core": object(),
+        "architectures": [80, 90], "sources": "csrc",
+    }  # fmt: skip
+
+    def given(name):
+        if isinstance(there[name], Exception):
+            raise there[name]
+        return there[name]
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: given("capability"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "An Old One")
+    monkeypatch.setattr(compiler, "compiler_version", lambda: given("compiler"))
+    monkeypatch.setattr(compiler, "source_folder", lambda: given("sources"))
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: given("cuda_core"))
+    nvrtc = SimpleNamespace(nvrtcGetSupportedArchs=lambda: (Status(), given("architectures")))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", nvrtc)
+    monkeypatch.setattr("cuda.bindings.nvrtc", nvrtc, raising=False)
+    monkeypatch.setattr(launch, "_driver", lambda: SimpleNamespace(cuDriverGetVersion=lambda: given("driver")))
     launch._why_not.cache_clear()
-    assert "An Old One has compute capability 7.5" in long_conv.why_not(torch.device("cuda", 0), "half")
+    yield lambda **changed: there.update(changed)
     launch._why_not.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, None),
+        ({"driver": (Status(), 13020), "compiler": "13.3"}, None),
+        ({"capability": (7, 5)}, r"An Old One has compute capability 7\.5"),
+        ({"compiler": CompilerError("NVRTC cannot be used: pip install it")}, "pip install it"),
+        ({"cuda_core": None}, "cuda.core is not installed.*pip install"),
+        ({"architectures": [80]}, r"NVRTC 13\.0 does not know sm_90a"),
+        ({"sources": CompilerError("the kernels' sources are nowhere")}, "nowhere"),
+        ({"driver": LaunchError("the NVIDIA driver cannot be used")}, "driver cannot be used"),
+        ({"driver": (Status(), 12040)}, r"driver is for CUDA 12\.4 and NVRTC is 13\.0: update"),
+    ],
+)
+def test_what_is_missing_on_a_machine(machine, changed, words):
+    """It is said once and torch.fft runs instead, unless the fused kernels were asked for by name."""
+    machine(**changed)
+    device = torch.device("cuda", 0)
+    said = long_conv.why_not(device, "single")
+    if words is None:
+        assert said is None
+        return
+    assert re.search(words, said)
+    assert "\n" not in said
+    selection._ready.cache_clear()
+    with pytest.warns(UserWarning, match=words):
+        assert selection.choose(None, device, "single")[0] == "torch"
+    with pytest.raises(EngineUnavailableError, match=words):
+        selection.choose("cuda", device, "single")
+    selection._ready.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -139,11 +197,37 @@ def test_reasons(monkeypatch):
         ((2, 3, 16384), torch.float16, Call("full", 0, False, "half"), "16392 samples do not fit"),
         ((2, 3, 16385), torch.float32, Call("causal", 0, False, "single"), "16385 samples"),
         ((2, 3, 0), torch.float32, Call("full", 0, False, "single"), None),
-        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), "float16 or bfloat16"),
-        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), "float32 at most"),
+        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), None),
+        ((2, 3, 16385), torch.float32, Call("causal", 0, False, "half"), "half precision"),
+        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), None),
     ],
 )
 def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):
     monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
     said = long_conv.why_not_call(call, torch.empty(shape, dtype=dtype), torch.empty(3, 9))
     assert said is None if reason is None else reason in said
+
+
+def test_what_is_prepared_is_loaded_before_the_call(driver, monkeypatch):
+    made, on = driver(), launch.Launcher(0)
+    on.device = "cpu"
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(synchronize=lambda: None))
+    for dtype, precision in ((torch.float16, "half"), (torch.float32, "single")):
+        u, k, d = torch.ones(2, 4, 100, dtype=dtype), torch.ones(4, 50), torch.ones(4)
+        call, needs = Call("causal", 3, False, precision), (True, True, True, False, True)
+        forward_pass.prepare(on, call, u, k, None, d, None, u)
+        backward_pass.prepare(on, call, needs, u, k, d, None, u)
+        made.calls.clear()
+        y = forward_pass.convolve(on, call, u, k, None, d, None, u)
+        backward_pass.gradients(on, call, needs, y, u, k, None, d, None, u)
+        assert {name for name, _ in made.calls} == {"cuLaunchKernel"}
+
+
+def test_nothing_is_loaded_while_a_graph_is_captured(driver, monkeypatch):
+    driver()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(LaunchError, match=r"half_tables.* call longconv_audio\.prepare"):
+        launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+    with pytest.raises(LaunchError, match=r"longconv_audio\.prepare"):
+        launch.Launcher(0).tables("some", lambda: None)

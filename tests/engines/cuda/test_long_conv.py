@@ -14,7 +14,8 @@ from generators import CASES, REQUIRED, Case, expected
 
 from longconv_audio.arguments import broadcast, default_precision
 from longconv_audio.engines import torch_long_conv
-from longconv_audio.engines.cuda import long_conv
+from longconv_audio.engines.cuda import backward_pass, forward_pass
+from longconv_audio.engines.cuda.spectra import prepare_spectrum, serves
 from longconv_audio.engines.selection import Call
 
 pytestmark = pytest.mark.skipif(emulated.harness.compiler() is None, reason="no C++ compiler for the emulator")
@@ -32,7 +33,7 @@ def run(case: Case, tensors: dict, on=None, spectrum=None):
     names = ("u", "k", "d", "pre_gate", "post_gate")
     u, k, d, pre, post = broadcast(*(tensors.get(name) for name in names), case.mode)
     call = call_of(case, default_precision(u.dtype))
-    return long_conv.convolve(on or emulated.EmulatedLauncher(), call, u, k, spectrum, d, pre, post)
+    return forward_pass.convolve(on or emulated.EmulatedLauncher(), call, u, k, spectrum, d, pre, post)
 
 
 def check(case: Case, dtype, on=None, spectrum=None):
@@ -60,24 +61,92 @@ def test_bfloat16():
     check(Case((2, 3, 40), (3, 9), pre_gate=(2, 3, 40), post_gate=(2, 3, 40)), torch.bfloat16)
 
 
-def test_prepared_spectrum(monkeypatch):
-    for dtype in (torch.float32, torch.float16):
-        on = emulated.EmulatedLauncher()
-        case = Case((2, 3, 40), (3, 9))
-        k = case.tensors(dtype)["k"]
-        precision = default_precision(dtype)
-        spectrum = long_conv.prepare(on, k, 600, False, precision)  # for longer signals too
+PREPARED = [
+    Case((2, 3, 40), (3, 9)),
+    Case((2, 3, 40), (3, 9), mode="same", correlate=True, pre_gate=(2, 3, 40)),
+    Case((2, 3, 40), (3, 9), mode="full", offset=2, correlate=True),
+    Case((2, 2, 40), (2, 2, 9), offset=4),
+    Case((2, 3, 40), (3, 9), mode="circular", offset=3),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("case", PREPARED, ids=str)
+def test_prepared_spectrum(case, dtype):
+    on, call = emulated.EmulatedLauncher(), call_of(case, default_precision(dtype))
+    k = case.tensors(dtype)["k"]
+    for length in (40,) if case.mode == "circular" else (40, 600):  # for longer signals too
+        spectrum = prepare_spectrum(on, call, k, length)
+        assert serves(call, length, spectrum.shape[-1], call, 40, 9)
         made = len(on.launches)
         check(case, dtype, on, spectrum)
-        assert not [kernel for kernel, _ in on.launches[made:] if "filter_spectrum" in kernel.name]
-        check(Case((2, 3, 40), (3, 9), offset=2), dtype, on, spectrum)  # not what it was prepared for, and right
-        circular = long_conv.prepare(on, k, 40, True, precision)
-        check(Case((2, 3, 40), (3, 9), mode="circular"), dtype, on, circular)
+        check_gradients(case, dtype, on, spectrum)
+        again = ["filter_spectrum" in kernel.name for kernel, _ in on.launches[made:]]
+        assert sum(again) == (length == 600)  # the backward pass has a smaller transform
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_spectrum_of_causal_calls_serves_full_ones(dtype):
+    on, call = emulated.EmulatedLauncher(), Call("causal", 0, False, default_precision(dtype))
+    case = Case((2, 3, 40), (3, 9), mode="full", offset=5)
+    spectrum = prepare_spectrum(on, call, case.tensors(dtype)["k"], 60)
+    assert serves(call, 60, spectrum.shape[-1], call_of(case, call.precision), 40, 9)
+    check(case, dtype, on, spectrum)
+
+
+@pytest.mark.parametrize(
+    ("mode", "offset", "correlate", "samples", "right"),
+    [
+        ("causal", 0, False, 1000, True),
+        ("causal", 1, False, 1000, False),
+        ("causal", 0, True, 1000, False),
+        ("same", 0, False, 1000, False),  # centred
+        ("full", 7, False, 1000, True),  # where time zero is, is no matter of lags
+        ("full", 0, True, 1000, False),
+        ("full", 0, False, 1010, False),  # more output than the transform has room for
+    ],
+)
+def test_what_a_prepared_spectrum_serves(mode, offset, correlate, samples, right):
+    made = Call("causal", 0, False, "half")
+    assert serves(made, 1010, 1024, Call(mode, offset, correlate, "half"), samples, 20) == right
+
+
+def test_a_spectrum_has_no_more_taps_than_its_calls_could_see():
+    made, call = Call("causal", 0, False, "half"), Call("full", 0, False, "half")
+    assert serves(made, 100, 1024, call, 100, 100)
+    assert not serves(made, 100, 1024, call, 100, 101)
+    assert serves(made, 100, 1024, made, 100, 101)
+    circular = Call("circular", 0, False, "half")
+    assert serves(circular, 100, 256, circular, 100, 5)
+    assert not serves(circular, 100, 256, circular, 99, 5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(torch.float32, "half"), (torch.float64, "half"), (torch.float64, "single")]
+)
+def test_wider_signals_are_cast(dtype, precision):
+    """A result is that of the signal in the precision's own type, in the dtype that came."""
+    case, on = Case((2, 3, 40), (3, 9), pre_gate=(2, 3, 40), d=(3,)), emulated.EmulatedLauncher()
+    tensors = case.tensors(dtype)
+    narrow = torch.float16 if precision == "half" else torch.float32
+    cast = {name: t.to(narrow) if name in ("u", "pre_gate") else t for name, t in tensors.items()}
+    u, k, d, pre, post = broadcast(*(tensors.get(name) for name in ("u", "k", "d", "pre_gate", "post_gate")), "causal")
+    call = call_of(case, precision)
+    y = forward_pass.convolve(on, call, u, k, None, d, pre, post)
+    assert y.dtype == dtype
+    assert torch.equal(y, run(case, cast, on).to(dtype))
+    needs = (True, True, True, True, False)
+    dy = torch.randn_like(y)
+    got = backward_pass.gradients(on, call, needs, dy, u, k, None, d, pre, post)
+    assert [g.dtype for g in got[:4]] == [dtype] * 4
+    right = backward_pass.gradients(on, call, needs, dy.to(narrow), cast["u"], k, None, d, cast["pre_gate"], post)
+    assert all(torch.equal(a, b.to(dtype)) for a, b in zip(got[:4], right[:4], strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_more_rows_than_a_grid_has(dtype, monkeypatch):
-    monkeypatch.setattr(long_conv, "GRID_Y", 2)
+    for module in (forward_pass, backward_pass):
+        monkeypatch.setattr(module, "GRID_Y", 2)
     for case in (Case((5, 2, 24), (5, 1, 9), pre_gate=(5, 2, 24)), Case((5, 2, 24), (2, 9), d=(5, 2))):
         on = emulated.EmulatedLauncher()
         check(case, dtype, on)
@@ -94,15 +163,14 @@ def test_gradients_half(case):
     check_gradients(case, torch.float16)
 
 
-def test_gradients_of_rows_that_half_precision_has_no_room_for(monkeypatch):
-    monkeypatch.setattr(long_conv, "_NUMBERS", {torch.float16: "fp16"})
+def test_gradients_of_rows_that_half_precision_has_no_room_for():
     on = emulated.EmulatedLauncher("sm_80")
     case = Case((1, 1, 16384), (1, 5))
     check_gradients(case, torch.float16, on)
     assert any("single::convolve_backward" in kernel.name for kernel, _ in on.launches)
 
 
-def check_gradients(case: Case, dtype, on=None):
+def check_gradients(case: Case, dtype, on=None, spectrum=None):
     """Against torch.fft in float64, all of them and each alone."""
     tensors = case.tensors(dtype)
     names = ("u", "k", "d", "pre_gate", "post_gate")
@@ -115,7 +183,9 @@ def check_gradients(case: Case, dtype, on=None):
         call_of(case, "double"), needs, dy.double(), wide[0], wide[1], None, *wide[2:]
     )  # fmt: skip
     call = call_of(case, default_precision(dtype))
-    got = long_conv.gradients(on or emulated.EmulatedLauncher(), call, needs, dy, *inputs)
+    got = backward_pass.gradients(
+        on or emulated.EmulatedLauncher(), call, needs, dy, *inputs[:2], spectrum, *inputs[2:]
+    )
     for name, t, one, other in zip(names, inputs, got, wanted, strict=True):
         if t is None:
             assert one is None

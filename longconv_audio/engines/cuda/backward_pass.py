@@ -1,0 +1,249 @@
+"""The backward pass on a launcher: see `forward_pass`."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+
+from ..selection import Call
+from .arguments import Arguments, FilterArguments, Strides
+from .errors import NoKernelError
+from .forward_pass import dense_strides, row_arguments, set_inputs, sizes_of
+from .gpus import Gpu
+from .operands import Geometry, Operands, cast, geometry, number_of, operands, placed, rows
+from .plans import GRID_Y, Plan, Sizes
+from .specialisations import plan_backward
+from .spectra import (
+    SpectraMaker,
+    filter_arguments,
+    filter_tables_of,
+    load_spectra,
+    make_spectra,
+    prepared_parts,
+    spectra_maker,
+    tables_of,
+)
+
+_ALIGNMENT = 256  # of each part of the workspace
+
+
+class TapsGradient(NamedTuple):
+    """The launch that makes gradients of taps, or of skip terms: its grid, and its arguments but for the addresses."""
+
+    grid: tuple[int, int]
+    arguments: FilterArguments
+
+
+class Backward(NamedTuple):
+    """How the gradients of calls of one geometry are made.
+
+    Args:
+        plan: the kernels.
+        spectra: what makes the filters' spectra.
+        arguments: of the fused backward pass, all but the addresses.
+        grid: its blocks.
+        shape: of the gradients of the input's rows.
+        dk, dd: what makes the gradients of k and d; None where they are not wanted.
+        together: whether dk's launch makes dd too.
+        sums, scratch, bytes: the workspace: the spectra, from `sums` on their gradients, from `scratch` on what does
+            not fit shared memory (None where there are none), and its size.
+    """
+
+    plan: Plan
+    spectra: SpectraMaker
+    arguments: Arguments
+    grid: tuple[int, int]
+    shape: tuple[int, int, int]
+    dk: TapsGradient | None
+    dd: TapsGradient | None
+    together: bool
+    sums: int | None
+    scratch: int | None
+    bytes: int
+
+
+def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+    """`backward` of the engine, on a launcher."""
+    owners = (u, k, d, pre_gate, post_gate)
+    if not (dy.numel() and u.numel()):
+        return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
+    need_u, need_k, need_d, need_pre, need_post = needs
+    k_items, d_items = k.ndim == 3, need_d and d.ndim == 2
+    if (k_items or d_items) and u.shape[0] > GRID_Y:
+        return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+
+    number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
+    x = operands(call, number, u, k, d, pre_gate, post_gate)
+    dy = rows(dy, x.u.dtype)
+    how = backward_of(geometry(call, number, x, dy=dy), k.shape if need_k else None, need_d, d_items, on.gpu)
+    arguments = how.arguments.copy()
+    arguments.tables = tables_of(on, how.plan, number)
+    room = torch.empty(how.bytes, dtype=torch.uint8, device=u.device)
+    work = room.data_ptr()
+    if _usable(spectrum, how.plan, number):
+        at, scales, arguments.filter_strides.batch, spectrum = prepared_parts(spectrum, k.shape[-2])
+    else:
+        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, work)
+    set_inputs(arguments, x, at, scales)
+    arguments.dy = dy.data_ptr()
+    if how.sums is not None:
+        arguments.dspectrum = work + how.sums
+    if how.scratch is not None:
+        arguments.scratch = work + how.scratch
+    du, dpre, dpost = _results(arguments, how, x, dy)
+    on.launch(how.plan.rows, arguments, how.grid)
+    dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum)
+
+    def of_input(t, like):
+        """One input of many filters gathers its gradient from all of them."""
+        return cast(t.sum(1, keepdim=True) if u.shape[1] < t.shape[1] else t, like.dtype)
+
+    return (
+        of_input(du, u) if need_u else None, dk, dd, of_input(dpre, pre_gate) if need_pre else None,
+        cast(dpost, post_gate.dtype) if need_post else None,
+    )  # fmt: skip
+
+
+def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
+    """Loads and makes all that `gradients` will need, with the same arguments and a dense gradient of y."""
+    if not (u.numel() and k.shape[-2]):
+        return
+    _, need_k, need_d, _, _ = needs
+    number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
+    g = geometry(call, number, operands(call, number, u, k, d, pre_gate, post_gate))
+    dense = dense_strides(g, g.place.length)
+    g = g._replace(dy=(dense.batch, dense.channel))
+    how = backward_of(g, k.shape if need_k else None, need_d, need_d and d.ndim == 2, on.gpu)
+    load_spectra(on, how.plan)
+    on.load(how.plan.rows)
+    on.load(how.plan.gradient)
+    tables_of(on, how.plan, number)
+
+
+@functools.lru_cache(maxsize=4096)
+def backward_number(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu) -> str:
+    """The type that gradients are computed in: what half precision has no room for, single precision has."""
+    number = number_of(call.precision, dtype)
+    try:
+        plan_backward(Sizes(number, length, placed(call, length, taps).length), gpu)
+    except NoKernelError:
+        return "fp32"
+    return number
+
+
+@functools.lru_cache(maxsize=4096)
+def backward_of(g: Geometry, k_shape: tuple | None, need_d: bool, d_items: bool, gpu: Gpu) -> Backward:
+    """What does not change from one call of a geometry to the next.
+
+    Args:
+        k_shape: of k, where its gradient is wanted.
+        need_d, d_items: whether d's gradient is wanted, and whether d has a value for each batch item.
+
+    Raises:
+        NoKernelError: as `plan_backward`.
+    """
+    need_k, k_items = k_shape is not None, k_shape is not None and len(k_shape) == 3
+    chosen = plan_backward(sizes_of(g, g.per_item or k_items or d_items), gpu, need_k or need_d)
+    chunks = -(-g.batch // chosen.rows_per_block)
+    dk = dd = None
+    if need_k:
+        dk = _taps_gradient(g, chosen, chunks, g.batch if k_items else 1, k_shape[-2], k_shape[-1], 0)
+    if need_d:  # the skip term is the tap at time zero
+        dd = _taps_gradient(g, chosen, chunks, g.batch if d_items else 1, g.channels, 1, g.place.origin)
+    together = need_k and need_d and k_items == d_items and k_shape[-2] == g.channels and not g.place.first
+    spectra = spectra_maker(g, chosen)
+    # The half-precision kernels always make the sums.
+    wanted = need_k or need_d or g.number != "fp32"
+    blocks = g.channels * chunks
+    sums = _up(spectra.bytes)
+    scratch = sums + (_up(blocks * chosen.points * 8) if wanted else 0)
+    size = scratch + blocks * chosen.scratch_bytes
+    return Backward(
+        chosen, spectra, _backward_arguments(g, chosen), (g.channels, chunks), (g.batch, g.channels, g.length),
+        dk, dd, together, sums if wanted else None, scratch if chosen.scratch_bytes else None, size,
+    )  # fmt: skip
+
+
+def _backward_arguments(g: Geometry, chosen: Plan) -> Arguments:
+    arguments = row_arguments(g, chosen)
+    arguments.dy_strides = Strides(*g.dy)
+    arguments.du_strides = arguments.dpre_strides = dense_strides(g, g.length)
+    arguments.dpost_strides = dense_strides(g, g.place.length)
+    return arguments
+
+
+def _taps_gradient(g: Geometry, chosen: Plan, chunks: int, items: int, filters: int, taps: int, origin: int):
+    """Of `taps` taps of each filter, the first of which is number `origin`."""
+    arguments = filter_arguments(
+        g, taps, offset=g.offset - origin, filters=filters, channels_per_filter=g.channels // filters,
+        chunks_per_filter=chunks // items, chunks=chunks,
+    )  # fmt: skip
+    return TapsGradient((-(-filters // chosen.filters_per_block), items), arguments)
+
+
+def _usable(spectrum, chosen: Plan, number: str) -> bool:
+    """Whether a prepared spectrum is of the transform that the gradients take."""
+    if spectrum is None or spectrum.shape[-1] != chosen.points:
+        return False
+    return (spectrum.dtype == torch.complex64) == (number == "fp32")
+
+
+def _results(arguments: Arguments, how: Backward, x: Operands, dy):
+    """Room for the gradients of the rows, which the kernel fills."""
+    du = dy.new_empty(how.shape)
+    arguments.du = du.data_ptr()
+    dpre = dpost = None
+    if x.pre_gate is not None:
+        dpre = dy.new_empty(how.shape)
+        arguments.dpre_gate = dpre.data_ptr()
+    if x.post_gate is not None:
+        dpost = dy.new_empty(dy.shape)
+        arguments.dpost_gate = dpost.data_ptr()
+    return du, dpre, dpost
+
+
+def _taps_gradients(on, how: Backward, k, d, sums: int):
+    """The gradients of k and d from the sums of the spectra's, None where they are not wanted."""
+    dk = dd = None
+    if how.dk is not None:
+        dk = torch.empty(k.shape, dtype=torch.float32, device=k.device)
+    if how.dd is not None:
+        dd = torch.empty(d.shape, dtype=torch.float32, device=d.device)
+    if dk is not None:
+        _launch_taps(on, how, how.dk, sums, dk, dd if how.together else None)
+    if dd is not None and not how.together:
+        _launch_taps(on, how, how.dd, sums, dd, None)
+    return None if dk is None else cast(dk, k.dtype), None if dd is None else cast(dd, d.dtype)
+
+
+def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, taps, skips) -> None:
+    arguments = made.arguments.copy()
+    arguments.dspectrum = sums
+    arguments.tables = filter_tables_of(on, how.plan)
+    arguments.dk = taps.data_ptr()
+    if skips is not None:
+        arguments.dd = skips.data_ptr()
+    on.launch(how.plan.gradient, arguments, made.grid)
+
+
+def _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+    """The gradients of a batch of which each item has a block of its own, more than a grid has."""
+    pieces = []
+    for first in range(0, u.shape[0], GRID_Y):
+        part = slice(first, first + GRID_Y)
+        cut_k, cut_spectrum = (t[part] if t is not None and k.ndim == 3 else t for t in (k, spectrum))
+        cut_d = d[part] if d is not None and d.ndim == 2 else d
+        gates = (None if gate is None else gate[part] for gate in (pre_gate, post_gate))
+        pieces.append(gradients(on, call, needs, dy[part], u[part], cut_k, cut_spectrum, cut_d, *gates))
+    du, dk, dd, dpre, dpost = zip(*pieces, strict=True)
+
+    def joined(parts, shared: bool = False):
+        return None if parts[0] is None else sum(parts[1:], parts[0]) if shared else torch.cat(parts)
+
+    return joined(du), joined(dk, k.ndim == 2), joined(dd, d is not None and d.ndim == 1), joined(dpre), joined(dpost)
+
+
+def _up(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
