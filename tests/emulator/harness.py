@@ -7,6 +7,7 @@ shared library, made by the machine's C++ compiler and kept in a temporary folde
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import hashlib
 import os
@@ -62,7 +63,7 @@ class FilterArguments(ctypes.Structure):
 
 
 class Counters(ctypes.Structure):
-    """``struct Counters`` of emulator.h."""
+    """``struct Counters`` of machine.cpp."""
 
     _fields_ = [
         (name, ctypes.c_longlong)
@@ -85,39 +86,14 @@ def compiler() -> str | None:
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
 
 
-@functools.cache
-def _sources_digest(folder: Path) -> bytes:
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.cuh"), HERE / "emulator.h"]):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.digest()
-
-
-_LAUNCH = """\
+_UNIT = """\
 #include "{header}"
 template <class Given>
-static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads,
-                   size_t shared_bytes) {{
-  const Given a = *static_cast<const Given*>(arguments);
-  const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
-  emulator::launch(size, threads, shared_bytes, [&a, kernel] {{ kernel(a); }});
-}}
-extern "C" const char* run(int which, const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
-                           void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
-                           emulator::Counters* counters) {{
-  static std::string failure;
-  std::vector<emulator::Region> given;
-  for (int i = 0; i < regions; i++) {{
-    const char* begin = static_cast<const char*>(begins[i]);
-    given.push_back({{begin, begin + bytes[i], writable[i] != 0, {{}}, {{}}}});
-  }}
-  emulator::begin(given.data(), regions, seed);
+static void call(void (*kernel)(Given), const void* arguments) {{ kernel(*static_cast<const Given*>(arguments)); }}
+extern "C" void kernel(int which, const void* arguments) {{
   switch (which) {{
 {cases}
   }}
-  *counters = emulator::machine.counters;
-  failure = emulator::machine.failure;
-  return failure.c_str();
 }}
 extern "C" void facts(long long* to) {{
   const long long values[] = {{0, {facts}}};
@@ -138,29 +114,47 @@ def build(
     """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
     given = f"<{arguments}>" if arguments else ""  # else the compiler finds it
     cases = "\n".join(
-        f"    case {i}: launch{given}({name}, arguments, grid, threads, shared_bytes); break;"
+        f"    case {i}: call{given}({name}, arguments); break;"
         for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
     )
-    source = _LAUNCH.format(header=header, cases=cases, facts=", ".join(facts) or "0")
-    command = [compiler(), "-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{HERE}"]
-    command += [f"-I{path}" for path in (folder, *include)]
-    digest = hashlib.sha256(repr(command).encode() + source.encode())
-    for path in (folder, *include):
-        digest.update(_sources_digest(path))
-    cache = Path(tempfile.gettempdir()) / f"longconv-emulator-{os.getuid()}"
-    cache.mkdir(mode=0o700, exist_ok=True)
-    library = cache / f"{digest.hexdigest()[:24]}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as build_folder:
-            unit, built = Path(build_folder, "unit.cpp"), Path(build_folder, "unit.so")
-            unit.write_text(source)
-            done = subprocess.run([*command, str(unit), "-o", str(built)], capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{header} does not compile for the emulator:\n{done.stderr[:4000]}")
-            os.replace(built, library)
+    source = _UNIT.format(header=header, cases=cases, facts=", ".join(facts) or "0")
+    machine = _compiled((HERE / "machine.cpp").read_text(), ".o", "-O2", "-c", folders=(HERE,))
+    # A kernel runs for less time than -O2 takes longer to compile it.
+    library = _compiled(source, ".so", "-O1", "-shared", str(machine), folders=(HERE, folder, *include))
     loaded = ctypes.CDLL(str(library))
     loaded.run.restype = ctypes.c_char_p
     return loaded
+
+
+def _compiled(source: str, ending: str, *options: str, folders: tuple[Path, ...]) -> Path:
+    """What the compiler makes of the source: by the first process that asks for it, while others wait."""
+    command = [compiler(), "-std=c++17", "-w", "-fPIC", *(f"-I{path}" for path in folders), *options]
+    digest = hashlib.sha256(repr(command).encode() + source.encode())
+    for path in folders:
+        digest.update(_headers_digest(path))
+    cache = Path(tempfile.gettempdir()) / f"longconv-emulator-{os.getuid()}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    made = cache / f"{digest.hexdigest()[:24]}{ending}"
+    if made.exists():
+        return made
+    with open(made.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            part = made.with_suffix(f".part{ending}")
+            given = [*command, "-x", "c++", "-", "-o", str(part)]
+            done = subprocess.run(given, input=source, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{source}\ndoes not compile for the emulator:\n{done.stderr[:4000]}")
+            os.replace(part, made)
+    return made
+
+
+@functools.cache
+def _headers_digest(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.cuh"), *folder.glob("*.h")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
 
 
 def facts(library, count: int) -> list[int]:
