@@ -23,44 +23,6 @@ HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 GUARD = 256  # bytes between arrays that belong to none, so that an access past an end cannot land in a neighbour
 
-_pointer = ctypes.c_void_p
-
-
-class Strides(ctypes.Structure):
-    _fields_ = [("batch", ctypes.c_longlong), ("channel", ctypes.c_longlong)]
-
-
-class Arguments(ctypes.Structure):
-    """``struct Arguments`` of csrc/arguments.cuh."""
-
-    _fields_ = [
-        *[(name, _pointer) for name in (
-            "u", "pre_gate", "post_gate", "y", "spectrum", "spectrum_scale", "tables",
-            "dy", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch",
-        )],
-        *[(name, Strides) for name in (
-            "u_strides", "pre_strides", "post_strides", "y_strides",
-            "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
-        )],
-        *[(name, ctypes.c_int) for name in (
-            "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
-        )],
-        ("zero", ctypes.c_uint),
-    ]  # fmt: skip
-
-
-class FilterArguments(ctypes.Structure):
-    """``struct FilterArguments`` of csrc/arguments.cuh."""
-
-    _fields_ = [
-        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "tables", "dspectrum", "dk", "dd")],
-        ("tap_strides", Strides),
-        *[(name, ctypes.c_int) for name in (
-            "filters", "taps", "length", "out_length", "offset", "direction", "circular",
-            "channels_per_filter", "chunks_per_filter", "chunks",
-        )],
-    ]  # fmt: skip
-
 
 class Counters(ctypes.Structure):
     """``struct Counters`` of machine.cpp."""
@@ -90,11 +52,7 @@ _UNIT = """\
 #include "{header}"
 template <class Given>
 static void call(void (*kernel)(Given), const void* arguments) {{ kernel(*static_cast<const Given*>(arguments)); }}
-extern "C" void kernel(int which, const void* arguments) {{
-  switch (which) {{
-{cases}
-  }}
-}}
+extern "C" void kernel(const void* arguments) {{ call{given}({kernel}, arguments); }}
 extern "C" void facts(long long* to) {{
   const long long values[] = {{0, {facts}}};
   for (size_t i = 1; i < sizeof values / sizeof *values; i++) to[i - 1] = values[i];
@@ -105,19 +63,15 @@ extern "C" void facts(long long* to) {{
 @functools.cache
 def build(
     header: str,
-    kernel: str | tuple[str, ...],
+    kernel: str,
     arguments: str = "",
     facts: tuple[str, ...] = (),
     folder: Path = CSRC,
     include: tuple[Path, ...] = (),
 ):
-    """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
+    """The library that runs ``kernel`` of ``folder/header``, compiled if no earlier run has left it."""
     given = f"<{arguments}>" if arguments else ""  # else the compiler finds it
-    cases = "\n".join(
-        f"    case {i}: call{given}({name}, arguments); break;"
-        for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
-    )
-    source = _UNIT.format(header=header, cases=cases, facts=", ".join(facts) or "0")
+    source = _UNIT.format(header=header, given=given, kernel=kernel, facts=", ".join(facts) or "0")
     machine = _compiled((HERE / "machine.cpp").read_text(), ".o", "-O2", "-c", folders=(HERE,))
     # A kernel runs for less time than -O2 takes longer to compile it.
     library = _compiled(source, ".so", "-O1", "-shared", str(machine), folders=(HERE, folder, *include))
@@ -172,35 +126,35 @@ class Device:
         self._regions: list[tuple[int, int, bool]] = []
         self._keep: list[np.ndarray] = []
 
-    def _place(self, nbytes: int, writable: bool, shift: int) -> np.ndarray:
-        raw = np.full(nbytes + 2 * GUARD + 256, 0xFF, np.uint8)
+    def _place(self, nbytes: int, writable: bool, shift: int = 0) -> np.ndarray:
+        raw = np.full(nbytes + 2 * GUARD + 512, 0xFF, np.uint8)
         start = -(raw.ctypes.data + GUARD) % 256 + GUARD + shift
         self._keep.append(raw)
         view = raw[start : start + nbytes]
         self._regions.append((view.ctypes.data, nbytes, writable))
         return view
 
-    def put(self, array: np.ndarray, *, shift: int = 0) -> np.ndarray:
-        """A copy that kernels may read; ``shift`` bytes past the alignment."""
+    def put(self, array: np.ndarray) -> np.ndarray:
+        """A copy that kernels may read."""
         array = np.ascontiguousarray(array)
-        view = self._place(array.nbytes, False, shift).view(array.dtype).reshape(array.shape)
+        view = self._place(array.nbytes, False).view(array.dtype).reshape(array.shape)
         view[...] = array
         return view
 
-    def empty(self, shape: tuple[int, ...], dtype, *, shift: int = 0) -> np.ndarray:
+    def empty(self, shape: tuple[int, ...], dtype) -> np.ndarray:
         """An array for a kernel to write, filled with NaNs."""
         dtype = np.dtype(dtype)
-        return self._place(int(np.prod(shape)) * dtype.itemsize, True, shift).view(dtype).reshape(shape)
+        return self._place(int(np.prod(shape)) * dtype.itemsize, True).view(dtype).reshape(shape)
+
+    def move(self, at: int, nbytes: int, written: bool) -> np.ndarray:
+        """The bytes at an address, aligned as there; NaNs where they are going to be written."""
+        view = self._place(nbytes, written, at % 256)
+        if not written:
+            ctypes.memmove(view.ctypes.data, at, nbytes)
+        return view
 
     def launch(
-        self,
-        library,
-        arguments: ctypes.Structure,
-        grid: tuple[int, ...],
-        threads: int,
-        shared_bytes: int,
-        seed: int,
-        which: int = 0,
+        self, library, arguments: ctypes.Structure, grid: tuple[int, ...], threads: int, shared_bytes: int, seed: int
     ) -> Counters:
         """Runs the library's kernel; raises Fault with the emulator's message and the seed."""
         n = len(self._regions)
@@ -210,25 +164,9 @@ class Device:
         size = (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3])
         counters = Counters()
         failure = library.run(
-            which, ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
+            ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
             ctypes.c_uint(seed), ctypes.byref(counters),
         )  # fmt: skip
         if failure:
             raise Fault(f"{failure.decode()} [seed {seed}]")
         return counters
-
-
-def address(array: np.ndarray | None) -> int | None:
-    """What goes into a pointer field."""
-    return None if array is None else array.ctypes.data
-
-
-def to_bfloat(x: np.ndarray) -> np.ndarray:
-    """float to bfloat16 bits (uint16), to nearest even: numpy has no such type."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def from_bfloat(bits: np.ndarray) -> np.ndarray:
-    """bfloat16 bits to float."""
-    return (np.ascontiguousarray(bits).astype(np.uint32) << 16).view(np.float32)

@@ -16,8 +16,7 @@
 #include <ucontext.h>
 #endif
 
-// The kernels of a library, by number.
-extern "C" void kernel(int which, const void* arguments);
+extern "C" void kernel(const void* arguments);  // that this is linked to
 
 namespace emulator {
 
@@ -117,7 +116,6 @@ struct Machine {
   std::vector<Region> regions;
   std::mt19937 random;
   Context scheduler;
-  int kernel;
   const void* arguments;
   Counters counters;
   std::string failure;
@@ -142,7 +140,7 @@ static void fail(const char* format, ...) {
   leave();
 }
 static void fiber_entry() {
-  kernel(machine.kernel, machine.arguments);
+  kernel(machine.arguments);
   Lane& lane = machine.lanes[position.thread];
   lane.state = State::done;
   lane.context.switch_to(machine.scheduler);
@@ -513,12 +511,11 @@ void sine_cosine_pi(float x, float& sine, float& cosine) {
 
 }  // namespace emulator
 
-// Runs a grid of kernel number `which`. Returns what stopped it, or nothing.
-extern "C" const char* run(int which, const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
-                           void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
+// Runs a grid of the kernel. Returns what stopped it, or nothing.
+extern "C" const char* run(const void* arguments, const unsigned* grid, int threads, size_t shared_bytes, void** begins,
+                           const size_t* bytes, const int* writable, int regions, unsigned seed,
                            emulator::Counters* counters) {
   using namespace emulator;
-  machine.kernel = which;
   machine.arguments = arguments;
   begin(begins, bytes, writable, regions, seed);
   launch(grid, threads, shared_bytes);
