@@ -14,7 +14,7 @@ _EMULATED = (_HERE / "emulator", _HERE / "engines" / "cuda" / "test_long_conv.py
 
 
 def pytest_collection_modifyitems(items):
-    """Marks what takes minutes, so that it runs when asked for."""
+    """Marks what runs kernels with no GPU, so that it can be left out."""
     for item in items:
         if any(item.path.is_relative_to(place) for place in _EMULATED):
             item.add_marker(pytest.mark.emulator)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from longconv_audio.engines.cuda import plans
+
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
@@ -16,9 +18,23 @@ def _compiler():
         pytest.skip("no C++ compiler (g++, clang++ or $CXX) to build the kernels for the emulator with")
 
 
+@pytest.fixture(autouse=True)
+def _few_blocks(monkeypatch):
+    """Small batches are cut as large ones are: blocks have several rows, and sums have several blocks."""
+    monkeypatch.setattr(plans, "WAVES", 1)
+    monkeypatch.setattr(plans, "SUMS", 4)
+
+
 @pytest.fixture
 def seed() -> int:
     """Of the data and of the emulator's order of execution; fresh each time and printed where a test fails."""
     value = int(np.random.SeedSequence().generate_state(1)[0])
     print("seed", value)
     return value
+
+
+@pytest.fixture
+def normal(seed):
+    """Noise of unit scale in the shape that is asked for."""
+    rng = np.random.default_rng(seed)
+    return lambda *shape: rng.standard_normal(shape)

@@ -7,6 +7,7 @@ shared library, made by the machine's C++ compiler and kept in a temporary folde
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import functools
 import hashlib
 import os
@@ -22,47 +23,9 @@ HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 GUARD = 256  # bytes between arrays that belong to none, so that an access past an end cannot land in a neighbour
 
-_pointer = ctypes.c_void_p
-
-
-class Strides(ctypes.Structure):
-    _fields_ = [("batch", ctypes.c_longlong), ("channel", ctypes.c_longlong)]
-
-
-class Arguments(ctypes.Structure):
-    """``struct Arguments`` of csrc/arguments.cuh."""
-
-    _fields_ = [
-        *[(name, _pointer) for name in (
-            "u", "pre_gate", "post_gate", "y", "spectrum", "spectrum_scale", "tables",
-            "dy", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch",
-        )],
-        *[(name, Strides) for name in (
-            "u_strides", "pre_strides", "post_strides", "y_strides",
-            "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
-        )],
-        *[(name, ctypes.c_int) for name in (
-            "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
-        )],
-        ("zero", ctypes.c_uint),
-    ]  # fmt: skip
-
-
-class FilterArguments(ctypes.Structure):
-    """``struct FilterArguments`` of csrc/arguments.cuh."""
-
-    _fields_ = [
-        *[(name, _pointer) for name in ("k", "d", "spectrum", "scale", "tables", "dspectrum", "dk", "dd")],
-        ("tap_strides", Strides),
-        *[(name, ctypes.c_int) for name in (
-            "filters", "taps", "length", "out_length", "offset", "direction", "circular",
-            "channels_per_filter", "chunks_per_filter", "chunks",
-        )],
-    ]  # fmt: skip
-
 
 class Counters(ctypes.Structure):
-    """``struct Counters`` of emulator.h."""
+    """``struct Counters`` of machine.cpp."""
 
     _fields_ = [
         (name, ctypes.c_longlong)
@@ -85,40 +48,11 @@ def compiler() -> str | None:
     return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
 
 
-@functools.cache
-def _sources_digest(folder: Path) -> bytes:
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.cuh"), HERE / "emulator.h"]):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.digest()
-
-
-_LAUNCH = """\
+_UNIT = """\
 #include "{header}"
 template <class Given>
-static void launch(void (*kernel)(Given), const void* arguments, const unsigned* grid, int threads,
-                   size_t shared_bytes) {{
-  const Given a = *static_cast<const Given*>(arguments);
-  const unsigned size[3] = {{grid[0], grid[1], grid[2]}};
-  emulator::launch(size, threads, shared_bytes, [&a, kernel] {{ kernel(a); }});
-}}
-extern "C" const char* run(int which, const void* arguments, const unsigned* grid, int threads, size_t shared_bytes,
-                           void** begins, const size_t* bytes, const int* writable, int regions, unsigned seed,
-                           emulator::Counters* counters) {{
-  static std::string failure;
-  std::vector<emulator::Region> given;
-  for (int i = 0; i < regions; i++) {{
-    const char* begin = static_cast<const char*>(begins[i]);
-    given.push_back({{begin, begin + bytes[i], writable[i] != 0, {{}}, {{}}}});
-  }}
-  emulator::begin(given.data(), regions, seed);
-  switch (which) {{
-{cases}
-  }}
-  *counters = emulator::machine.counters;
-  failure = emulator::machine.failure;
-  return failure.c_str();
-}}
+static void call(void (*kernel)(Given), const void* arguments) {{ kernel(*static_cast<const Given*>(arguments)); }}
+extern "C" void kernel(const void* arguments) {{ call{given}({kernel}, arguments); }}
 extern "C" void facts(long long* to) {{
   const long long values[] = {{0, {facts}}};
   for (size_t i = 1; i < sizeof values / sizeof *values; i++) to[i - 1] = values[i];
@@ -129,38 +63,52 @@ extern "C" void facts(long long* to) {{
 @functools.cache
 def build(
     header: str,
-    kernel: str | tuple[str, ...],
+    kernel: str,
     arguments: str = "",
     facts: tuple[str, ...] = (),
     folder: Path = CSRC,
     include: tuple[Path, ...] = (),
 ):
-    """The library that runs ``kernel`` (or several) of ``folder/header``, compiled if no earlier run has left it."""
+    """The library that runs ``kernel`` of ``folder/header``, compiled if no earlier run has left it."""
     given = f"<{arguments}>" if arguments else ""  # else the compiler finds it
-    cases = "\n".join(
-        f"    case {i}: launch{given}({name}, arguments, grid, threads, shared_bytes); break;"
-        for i, name in enumerate([kernel] if isinstance(kernel, str) else kernel)
-    )
-    source = _LAUNCH.format(header=header, cases=cases, facts=", ".join(facts) or "0")
-    command = [compiler(), "-std=c++17", "-O2", "-w", "-shared", "-fPIC", f"-I{HERE}"]
-    command += [f"-I{path}" for path in (folder, *include)]
-    digest = hashlib.sha256(repr(command).encode() + source.encode())
-    for path in (folder, *include):
-        digest.update(_sources_digest(path))
-    cache = Path(tempfile.gettempdir()) / f"longconv-emulator-{os.getuid()}"
-    cache.mkdir(mode=0o700, exist_ok=True)
-    library = cache / f"{digest.hexdigest()[:24]}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as build_folder:
-            unit, built = Path(build_folder, "unit.cpp"), Path(build_folder, "unit.so")
-            unit.write_text(source)
-            done = subprocess.run([*command, str(unit), "-o", str(built)], capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{header} does not compile for the emulator:\n{done.stderr[:4000]}")
-            os.replace(built, library)
+    source = _UNIT.format(header=header, given=given, kernel=kernel, facts=", ".join(facts) or "0")
+    machine = _compiled((HERE / "machine.cpp").read_text(), ".o", "-O2", "-c", folders=(HERE,))
+    # A kernel runs for less time than -O2 takes longer to compile it.
+    library = _compiled(source, ".so", "-O1", "-shared", str(machine), folders=(HERE, folder, *include))
     loaded = ctypes.CDLL(str(library))
     loaded.run.restype = ctypes.c_char_p
     return loaded
+
+
+def _compiled(source: str, ending: str, *options: str, folders: tuple[Path, ...]) -> Path:
+    """What the compiler makes of the source: by the first process that asks for it, while others wait."""
+    command = [compiler(), "-std=c++17", "-w", "-fPIC", *(f"-I{path}" for path in folders), *options]
+    digest = hashlib.sha256(repr(command).encode() + source.encode())
+    for path in folders:
+        digest.update(_headers_digest(path))
+    cache = Path(tempfile.gettempdir()) / f"longconv-emulator-{os.getuid()}"
+    cache.mkdir(mode=0o700, exist_ok=True)
+    made = cache / f"{digest.hexdigest()[:24]}{ending}"
+    if made.exists():
+        return made
+    with open(made.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            part = made.with_suffix(f".part{ending}")
+            given = [*command, "-x", "c++", "-", "-o", str(part)]
+            done = subprocess.run(given, input=source, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{source}\ndoes not compile for the emulator:\n{done.stderr[:4000]}")
+            os.replace(part, made)
+    return made
+
+
+@functools.cache
+def _headers_digest(folder: Path) -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.cuh"), *folder.glob("*.h")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.digest()
 
 
 def facts(library, count: int) -> list[int]:
@@ -178,35 +126,35 @@ class Device:
         self._regions: list[tuple[int, int, bool]] = []
         self._keep: list[np.ndarray] = []
 
-    def _place(self, nbytes: int, writable: bool, shift: int) -> np.ndarray:
-        raw = np.full(nbytes + 2 * GUARD + 256, 0xFF, np.uint8)
+    def _place(self, nbytes: int, writable: bool, shift: int = 0) -> np.ndarray:
+        raw = np.full(nbytes + 2 * GUARD + 512, 0xFF, np.uint8)
         start = -(raw.ctypes.data + GUARD) % 256 + GUARD + shift
         self._keep.append(raw)
         view = raw[start : start + nbytes]
         self._regions.append((view.ctypes.data, nbytes, writable))
         return view
 
-    def put(self, array: np.ndarray, *, shift: int = 0) -> np.ndarray:
-        """A copy that kernels may read; ``shift`` bytes past the alignment."""
+    def put(self, array: np.ndarray) -> np.ndarray:
+        """A copy that kernels may read."""
         array = np.ascontiguousarray(array)
-        view = self._place(array.nbytes, False, shift).view(array.dtype).reshape(array.shape)
+        view = self._place(array.nbytes, False).view(array.dtype).reshape(array.shape)
         view[...] = array
         return view
 
-    def empty(self, shape: tuple[int, ...], dtype, *, shift: int = 0) -> np.ndarray:
+    def empty(self, shape: tuple[int, ...], dtype) -> np.ndarray:
         """An array for a kernel to write, filled with NaNs."""
         dtype = np.dtype(dtype)
-        return self._place(int(np.prod(shape)) * dtype.itemsize, True, shift).view(dtype).reshape(shape)
+        return self._place(int(np.prod(shape)) * dtype.itemsize, True).view(dtype).reshape(shape)
+
+    def move(self, at: int, nbytes: int, written: bool) -> np.ndarray:
+        """The bytes at an address, aligned as there; NaNs where they are going to be written."""
+        view = self._place(nbytes, written, at % 256)
+        if not written:
+            ctypes.memmove(view.ctypes.data, at, nbytes)
+        return view
 
     def launch(
-        self,
-        library,
-        arguments: ctypes.Structure,
-        grid: tuple[int, ...],
-        threads: int,
-        shared_bytes: int,
-        seed: int,
-        which: int = 0,
+        self, library, arguments: ctypes.Structure, grid: tuple[int, ...], threads: int, shared_bytes: int, seed: int
     ) -> Counters:
         """Runs the library's kernel; raises Fault with the emulator's message and the seed."""
         n = len(self._regions)
@@ -216,25 +164,9 @@ class Device:
         size = (ctypes.c_uint * 3)(*(*grid, 1, 1)[:3])
         counters = Counters()
         failure = library.run(
-            which, ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
+            ctypes.byref(arguments), size, threads, ctypes.c_size_t(shared_bytes), begins, sizes, writable, n,
             ctypes.c_uint(seed), ctypes.byref(counters),
         )  # fmt: skip
         if failure:
             raise Fault(f"{failure.decode()} [seed {seed}]")
         return counters
-
-
-def address(array: np.ndarray | None) -> int | None:
-    """What goes into a pointer field."""
-    return None if array is None else array.ctypes.data
-
-
-def to_bfloat(x: np.ndarray) -> np.ndarray:
-    """float to bfloat16 bits (uint16), to nearest even: numpy has no such type."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def from_bfloat(bits: np.ndarray) -> np.ndarray:
-    """bfloat16 bits to float."""
-    return (np.ascontiguousarray(bits).astype(np.uint32) << 16).view(np.float32)

@@ -11,19 +11,17 @@ of matrices out of loops. Bytes of device memory, where the cache holds what is 
 import sys
 from pathlib import Path
 
+import counted
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "cuda"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import counted
-import emulated
 from counted import SECTOR, Work
-from machine_code import MachineCode, Timing
 
 from longconv_audio.engines.cuda.compiler import compile_kernel
 from longconv_audio.engines.cuda.report import disassembler
-from longconv_audio.engines.cuda.specialisations import Sizes, plan, plan_backward
+from longconv_audio.engines.cuda.specialisations import Sizes, plan
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from machine_code import MachineCode, Timing
 
 # bfloat16 differs from float16 in that it needs no level: its counters are the same or less.
 GATED = [work for work in counted.every_work(torch.float16, torch.float32) if work.gated]
@@ -70,18 +68,6 @@ def within(ratio: float, limit: float, today: float | None) -> None:
 
 def today(figures: dict, work: Work) -> float | None:
     return figures.get((work.dtype, work.direction), {}).get(work.length)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _kernels():
-    """All that is counted here, in few libraries."""
-    kernels = []
-    for work in GATED:
-        number = "fp32" if work.dtype == torch.float32 else "fp16"
-        sizes = Sizes(number, work.length, work.length, 64, 768, pre_gate=True, post_gate=True)
-        made = (plan if work.direction == "forward" else plan_backward)(sizes, counted.H200)
-        kernels += [kernel for kernel in (made.rows, made.spectrum, made.tables, made.gradient) if kernel]
-    emulated.build_together(kernels)
 
 
 COUNTED = {}

@@ -4,6 +4,8 @@ import harness
 import numpy as np
 import pytest
 
+from longconv_audio.engines.cuda.arguments import Arguments
+
 SEEDS = range(5)
 
 
@@ -17,7 +19,7 @@ def run(fault: str, seed: int):
     columns = 2 * (lane[:, None, None] % 4) + np.arange(2) + 8 * np.array([0, 0, 1, 1])[None, :, None]
     tables = device.put(matrix[rows, columns])
     y = device.empty((64, 16), np.float32)
-    arguments = harness.Arguments(u=u.ctypes.data, tables=tables.ctypes.data, y=y.ctypes.data)
+    arguments = Arguments(u=u.ctypes.data, tables=tables.ctypes.data, y=y.ctypes.data)
     library = harness.build("planted.cuh", f"planted<Fault::{fault}>", folder=harness.HERE, include=(harness.CSRC,))
     counters = device.launch(library, arguments, (1,), 64, 3072, seed)
     wanted = u.astype(np.float64) @ matrix.T.astype(np.float64)

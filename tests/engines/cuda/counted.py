@@ -14,7 +14,7 @@ from unittest import mock
 import emulated
 import torch
 
-from longconv_audio.engines.cuda import long_conv
+from longconv_audio.engines.cuda import backward_pass, forward_pass
 from longconv_audio.engines.cuda.gpus import KNOWN, Gpu
 from longconv_audio.engines.cuda.specialisations import Kernel
 from longconv_audio.engines.selection import Call
@@ -107,34 +107,41 @@ class Launch:
 
 def count(work: Work, gpu: Gpu = H200, batch: int = BATCH, channels: int = CHANNELS) -> list[Launch]:
     """The launches of a call, but for the tables: they are made once for all calls."""
-    plans = {"plan": long_conv.plan, "plan_backward": long_conv.plan_backward}
     chosen = []
 
-    def of_large_call(name):
+    def of_large_call(name, make):
         def planned(sizes, *rest):
-            chosen.append(plans[name](dataclasses.replace(sizes, batch=batch, channels=channels), *rest))
+            chosen.append(make(dataclasses.replace(sizes, batch=batch, channels=channels), *rest))
             return chosen[-1]
 
-        return planned
+        return mock.patch.object(name, make.__name__, planned)
 
-    with mock.patch.multiple(long_conv, **{name: of_large_call(name) for name in plans}):
+    _forget()
+    with of_large_call(forward_pass, forward_pass.plan), of_large_call(backward_pass, backward_pass.plan_backward):
         one = _run(work, gpu, 1)
-        rows = _rows_at_once(chosen[0].rows)
+        rows = _rows_at_once(chosen[-1].rows)
         one = one if rows == 1 else _run(work, gpu, rows)
         two = _run(work, gpu, 2 * rows)
-    per_channel = -(-batch // chosen[0].rows_per_block)
+    _forget()
+    per_channel = -(-batch // chosen[-1].rows_per_block)
     tables = sum(t.numel() * t.element_size() for t in one.made_tables()) / SECTOR
     launches = []
     for first, second in zip(one.counted, two.counted, strict=True):
         kernel = first[0]
         shared = {"tables": 0 if "half_filter" in kernel.name else tables}
-        if kernel == chosen[0].rows:
+        if kernel == chosen[-1].rows:
             shared |= {"of_rows": True, "turns": batch / per_channel / rows, "rows_at_once": rows}
             launches.append(_launch(first, second, channels, per_channel, **shared))
         elif "half_tables" not in kernel.name:
             shared |= {"of_rows": False, "turns": 0, "rows_at_once": 1}
             launches.append(_launch(first, second, channels, 1, **shared))
     return launches
+
+
+def _forget() -> None:
+    """The host keeps what it has planned, and these plans are none that it would make."""
+    forward_pass.forward_of.cache_clear()
+    backward_pass.backward_of.cache_clear()
 
 
 def _launch(one, two, channels: int, per_channel: int, *, of_rows: bool, **others) -> Launch:
@@ -153,7 +160,7 @@ def _rows_at_once(kernel: Kernel) -> int:
     if "single::" in kernel.name:
         n1, n2, n3 = emulated.factors_of(kernel.name)
         return kernel.threads * n3 // (n1 * n2 * n3)
-    return kernel.threads // 32 if "_warp<" in kernel.name else kernel.threads // 256
+    return kernel.threads // 32 if "_warp<" in kernel.name else 1
 
 
 def _run(work: Work, gpu: Gpu, batch: int) -> emulated.EmulatedLauncher:
@@ -166,8 +173,8 @@ def _run(work: Work, gpu: Gpu, batch: int) -> emulated.EmulatedLauncher:
     call = Call("causal", 0, False, "single" if work.dtype == torch.float32 else "half")
     u, dy, *gates = rows if work.gated else (*rows[:2], None, None)
     if work.direction == "forward":
-        long_conv.convolve(on, call, u, k, None, None, *gates)
+        forward_pass.convolve(on, call, u, k, None, None, *gates)
     else:
         needs = (True, True, False, work.gated, work.gated)
-        long_conv.gradients(on, call, needs, dy, u, k, None, *gates)
+        backward_pass.gradients(on, call, needs, dy, u, k, None, None, *gates)
     return on

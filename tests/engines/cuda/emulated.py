@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
 import re
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import harness
 
 from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.launch import check_grid
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "emulator"))
-import harness
-
-WRITTEN = {"y", "du", "dpre_gate", "dpost_gate", "dspectrum", "scratch", "scale", "dk", "dd"}
-
-
-# Where kernels are that were built together.
-_BUILT: dict[str, tuple] = {}
-
-
-def build_together(kernels) -> None:
-    """Kernels in as few libraries as there can be: reading the headers takes most of a compiler's time."""
-    parts: dict[tuple[str, str], list[str]] = {}
-    for kernel in kernels:
-        names = parts.setdefault((kernel.header, kernel.struct), [])
-        if kernel.name not in names:
-            names.append(kernel.name)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        libraries = list(pool.map(lambda part: _build(*part[0], tuple(part[1])), parts.items()))
-    for names, library in zip(parts.values(), libraries, strict=True):
-        _BUILT.update({name: (library, which) for which, name in enumerate(names)})
-
-
-def _build(header: str, struct: str, names):
-    given = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(struct, "")
-    return harness.build(header, names, given)
+from longconv_audio.engines.cuda.specialisations import HalfShape
 
 
 class EmulatedLauncher:
-    """Has what `long_conv.convolve` wants of a launcher. Only memory that the arguments speak of may be accessed."""
+    """Has what the engine's passes want of a launcher. Only memory that the arguments speak of may be accessed."""
 
     device = "cpu"
 
-    def __init__(self, arch: str = "sm_90a", seed: int = 1):
-        self.gpu, self.seed = KNOWN[arch], seed
+    def __init__(self, arch: str = "sm_90a", seed: int = 1, folder: Path = harness.CSRC):
+        self.gpu, self.seed, self.folder = KNOWN[arch], seed, folder
         self.launches = []  # (kernel, grid)
         self.counted = []  # (kernel, its arguments' bytes, counters)
         self._tables = {}
@@ -56,65 +30,72 @@ class EmulatedLauncher:
             self._tables[key] = make().clone()  # where torch puts it: no sector begins within a number
         return self._tables[key]
 
+    def load(self, kernel) -> None:
+        """Kernels are built when they are launched."""
+
     def made_tables(self):
         return self._tables.values()
 
     def launch(self, kernel, arguments, grid) -> None:
+        """On copies with nothing beside them; what is written starts as NaNs."""
         check_grid(kernel, grid)
         self.launches.append((kernel, grid))
-        regions = [(at, size, name in WRITTEN) for name, at, size in self._memory(kernel, arguments)]
-        device = harness.Device()
-        device._regions.extend(regions)
-        library, which = _BUILT.get(kernel.name) or (_build(kernel.header, kernel.struct, kernel.name), 0)
-        counters = device.launch(library, arguments, grid, kernel.threads, kernel.shared_bytes, self.seed, which)
+        device, given, written = harness.Device(), type(arguments).from_buffer_copy(arguments), []
+        for name, at, size, writes in self._memory(kernel, arguments):
+            held = device.move(at, size, writes)
+            setattr(given, name, held.ctypes.data)
+            written += [(at, held)] if writes else []
+        struct = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(kernel.struct, "")
+        library = harness.build(kernel.header, kernel.name, struct, folder=self.folder)
+        counters = device.launch(library, given, grid, kernel.threads, kernel.shared_bytes, self.seed)
         self.counted.append((kernel, bytes(arguments), counters))
+        for at, held in written:
+            ctypes.memmove(at, held.ctypes.data, held.nbytes)
 
     def _memory(self, kernel, a):
-        """(name, address, bytes) of all that the kernel may touch."""
+        """(name, address, bytes, whether it is written) of all that the kernel may touch."""
         n1, n2, n3 = factors_of(kernel.name)
         points, half = n1 * n2 * n3, kernel.header.startswith("half")
         sample, point = (2, 4) if half else (4, 8)
         if isinstance(a, Arguments):
             yield from self._rows(a, sample)
             filters = 1 + (a.batch - 1) * a.filter_strides.batch + (a.channels - 1) // a.channels_per_filter
-            yield "spectrum (read)", a.spectrum, filters * points * point
-            if a.spectrum_scale:
-                yield "spectrum_scale", a.spectrum_scale, filters * 4
-            if a.dspectrum:
-                chunks = -(-a.batch // a.rows_per_block)
-                yield "dspectrum", a.dspectrum, a.channels * chunks * points * 8
-                if a.scratch:
-                    yield "scratch", a.scratch, a.channels * chunks * points * point
-        elif isinstance(a, FilterArguments) and a.dk:
-            items = a.chunks // a.chunks_per_filter
-            yield "dk", a.dk, items * a.filters * a.taps * 4
-            if a.dd:
-                yield "dd", a.dd, items * a.filters * 4
-            yield "sums", a.dspectrum, a.filters * a.channels_per_filter * a.chunks * points * 8
+            chunks = -(-a.batch // a.rows_per_block)
+            found = [
+                ("spectrum", filters * points * point, False), ("spectrum_scale", filters * 4, False),
+                ("dspectrum", a.channels * chunks * points * 8, True),
+                ("scratch", a.channels * chunks * points * point, True),
+            ]  # fmt: skip
+        elif isinstance(a, FilterArguments) and (a.dk or a.dd):
+            of_items = a.chunks // a.chunks_per_filter * a.filters
+            sums = a.filters * a.channels_per_filter * a.chunks * points * 8
+            found = [("dk", of_items * a.taps * 4, True), ("dd", of_items * 4, True), ("dspectrum", sums, False)]
         elif isinstance(a, FilterArguments):
-            yield "k", a.k, ((a.filters - 1) * a.tap_strides.channel + a.taps) * 4
-            yield "y", a.spectrum, a.filters * points * point
-            if a.d:
-                yield "skips", a.d, a.filters * 4
-            if a.scale:
-                yield "scale", a.scale, a.filters * 4
+            taps = (a.filters - 1) * a.tap_strides.channel + a.taps
+            found = [
+                ("k", taps * 4, False), ("d", a.filters * 4, False), ("spectrum", a.filters * points * point, True),
+                ("scale", a.filters * 4, True),
+            ]  # fmt: skip
         else:
-            yield "y", a.tables, 1 << 20
+            yield "tables", a.tables, HalfShape(n1, n2, n3, "fp16").tables_bytes, True
             return
+        yield from ((name, at, size, writes) for name, size, writes in found if (at := getattr(a, name)))
         for table in self._tables.values():
-            yield "tables", table.data_ptr(), table.numel() * table.element_size()
+            if table.data_ptr() == a.tables:
+                yield "tables", a.tables, table.numel() * table.element_size(), False
 
     @staticmethod
     def _rows(a, sample: int):
-        for name, strides, length in (
-            ("u", "u", a.length), ("pre_gate", "pre", a.length), ("post_gate", "post", a.out_length),
-            ("y", "y", a.out_length), ("dy", "dy", a.out_length), ("du", "du", a.length),
-            ("dpre_gate", "dpre", a.length), ("dpost_gate", "dpost", a.out_length),
+        for name, strides, length, writes in (
+            ("u", "u", a.length, False), ("pre_gate", "pre", a.length, False),
+            ("post_gate", "post", a.out_length, False), ("y", "y", a.out_length, True),
+            ("dy", "dy", a.out_length, False), ("du", "du", a.length, True),
+            ("dpre_gate", "dpre", a.length, True), ("dpost_gate", "dpost", a.out_length, True),
         ):  # fmt: skip
             at, steps = getattr(a, name), getattr(a, f"{strides}_strides")
             if at:
                 last = (a.batch - 1) * steps.batch + (a.channels - 1) * steps.channel + length
-                yield name, at, last * sample
+                yield name, at, last * sample, writes
 
 
 def factors_of(name: str) -> tuple[int, int, int]:
