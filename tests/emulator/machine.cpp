@@ -215,6 +215,7 @@ void async_copy(unsigned to, const void* from, int bytes, int valid) {
     if (!r) fail("an asynchronous copy of %d bytes ends outside every array given", valid);
     before = p < r->begin ? int(r->begin - p) : 0;
     mark(*r, p + before, valid - before, false);
+    log_access(__builtin_return_address(0), reinterpret_cast<uintptr_t>(p), valid, device_load);
   }
   Lane& lane = machine.lanes[position.thread];
   lane.copies.push_back({to, p, bytes, before, valid, lane.group});

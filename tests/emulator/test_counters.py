@@ -27,14 +27,13 @@ from machine_code import MachineCode, Timing
 GATED = [work for work in counted.every_work(torch.float16, torch.float32) if work.gated]
 EVERY_WORK = pytest.mark.parametrize("work", GATED, ids=str)
 
-# How many times over a row's sectors come from the second-level cache or go there, where it is more than once: the
-# level of a row of fp16 is looked for in a scan of its own beyond 1K points; backward, u, dy and the gates are read for
-# the gradients of the gates again; in single precision the spectrum and the tables of each row are, and what of the
-# backward pass finds no room in shared memory goes out and comes back.
+# How many times over a row's sectors come from the second-level cache or go there, where it is more than once: backward,
+# u, dy and the gates are read for the gradients of the gates again, and of half precision's longest rows also the
+# spectra; in single precision the spectrum and the tables of each row are, and what of the backward pass finds no room
+# in shared memory goes out and comes back.
 READ_AGAIN = {
-    (torch.float16, "forward"): {2048: 1.50, 4096: 1.50, 8192: 1.50, 16384: 1.50},
     (torch.float16, "backward"): {
-        128: 1.43, 256: 1.43, 512: 1.43, 1024: 1.43, 2048: 2.00, 4096: 2.00, 8192: 2.00, 16384: 3.14,
+        128: 1.43, 256: 1.43, 512: 1.43, 1024: 1.43, 2048: 1.43, 4096: 1.43, 8192: 1.43, 16384: 2.57,
     },
     (torch.float32, "forward"): {
         128: 1.24, 256: 1.33, 512: 1.37, 1024: 1.61, 2048: 1.74, 4096: 1.70, 8192: 1.71, 16384: 1.68,
@@ -43,15 +42,13 @@ READ_AGAIN = {
         128: 1.70, 256: 1.81, 512: 1.85, 1024: 2.13, 2048: 2.27, 4096: 2.23, 8192: 2.24, 16384: 2.78,
     },
 }  # fmt: skip
-# Half precision's smallest transform is that of 256 points, and that of 2048 is one of 4096: their spectra and sums are
-# twice as long as the rows.
-BEYOND_FLOOR = {(torch.float16, "backward"): {128: 1.06, 2048: 1.06}}
-# Wavefronts against conflict-free of the kernels that make half precision's spectra, and of those that make its taps'
-# gradients, by points.
-FILTER_CONFLICTS = {
-    "spectrum": {256: 1.27, 512: 1.42, 1024: 1.40, 4096: 1.19, 8192: 1.33, 16384: 1.33},
-    "gradient": {256: 1.32, 512: 1.26, 1024: 1.26, 4096: 1.22, 8192: 1.20, 16384: 1.20},
-}
+# Half precision's smallest transform is that of 256 points: spectra and sums are twice as long as the rows.
+BEYOND_FLOOR = {(torch.float16, "backward"): {128: 1.06}}
+# The taps' gradients in half precision: a thread reads 64 bytes together, 16 at a time, of which the first-level cache
+# makes whole sectors.
+PARTLY_USED = {
+    (torch.float16, "backward"): {1024: 1.89, 2048: 1.77, 4096: 1.80, 8192: 1.77, 16384: 1.80},
+}  # fmt: skip
 
 
 def within(ratio: float, limit: float, today: float | None) -> None:
@@ -96,9 +93,10 @@ def test_device_memory_within_5_percent_of_the_floor(work):
 def test_sectors_within_5_percent_of_ideal(work):
     """Of each warp-wide access, against its bytes packed."""
     for launch in launches(work):
+        known = today(PARTLY_USED, work) if "filter_gradient" in launch.kernel.name else None
         for kind in ("load", "store"):
             sectors, ideal = (launch.total(f"{kind}_sectors{which}") for which in ("", "_ideal"))
-            assert sectors <= 1.05 * ideal, (launch.kernel.name, sectors / ideal)
+            within(sectors / ideal, 1.05, known if kind == "load" else None)
 
 
 @EVERY_WORK
@@ -114,20 +112,11 @@ def test_shared_memory_within_10_percent_of_conflict_free(work):
     assert launch.total("wavefronts") <= 1.1 * launch.total("wavefronts_ideal")
 
 
-@pytest.mark.parametrize(
-    "work", [w for w in GATED if w.direction == "backward" and w.length not in (128, 2048)], ids=str
-)
+@EVERY_WORK
 def test_filters_kernels_shared_memory_within_10_percent_of_conflict_free(work):
-    spectrum, gradient = (launch for launch in launches(work) if not launch.of_rows)
-    figures = {} if work.dtype == torch.float32 else {k: v[work.length] for k, v in FILTER_CONFLICTS.items()}
-    short = []
-    for name, launch in (("gradient", gradient), ("spectrum", spectrum)):
-        try:
-            within(launch.total("wavefronts") / launch.total("wavefronts_ideal"), 1.1, figures.get(name))
-        except pytest.xfail.Exception as reason:
-            short.append(f"{name} {reason}")
-    if short:
-        pytest.xfail(", ".join(short))
+    for launch in launches(work):
+        if not launch.of_rows:
+            assert launch.total("wavefronts") <= 1.1 * launch.total("wavefronts_ideal"), launch.kernel.name
 
 
 def tensor_instructions(work: Work) -> float:
@@ -135,12 +124,13 @@ def tensor_instructions(work: Work) -> float:
 
     A transform of M points takes, for each factor N, a product of its N x N matrix with N x M/N numbers: M N
     multiplications of complex numbers, 4 M N of real ones, 2048 an instruction. The first one's input is real and the
-    last one's output too, at half the price. A factor of 32 that is one of 16 and a product of pairs costs 16.
+    last one's output too, at half the price. A factor of 32 that is one of 16 and a product of pairs costs 16, and so
+    does one of 8, two of which fill an instruction.
     """
     made = plan(Sizes("fp16", work.length, work.length, pre_gate=True, post_gate=True), counted.H200)
     n1, p, q = made.factors
     outermost = n1 if n1 > 1 else p
-    steps = [outermost / 2, *([p] if n1 > 1 else []), min(q, 16)]
+    steps = [outermost / 2, *([max(p, 16)] if n1 > 1 else []), min(q, 16)]
     transforms = 2 if work.direction == "forward" else 4
     return transforms * sum(steps) * 4 * made.points / 2048
 
