@@ -54,4 +54,8 @@ def test_single_precision(points, arch):
     kernels = [shape.forward(gpu, "doubled", True, True), shape.backward(gpu, "padded", True, True, True)]
     if points == 16384:
         kernels += [shape.spectrum(gpu), shape.gradient(gpu)]
-    assert list(rows(kernels, gpu))
+    if (points, arch) == (16384, "sm_90a"):  # with a look at the instructions, which takes as long as the compiler
+        assert list(rows(kernels, gpu))
+        return
+    for kernel in kernels:
+        assert not report.read_cubin(compile_kernel(kernel.header, kernel.name, arch)).local_bytes, kernel.name
