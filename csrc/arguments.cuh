@@ -1,7 +1,7 @@
 // What the host hands to a kernel, and what it fixes when it compiles one.
 //
 // Only sizes, strides and pointers arrive at run time; every choice that changes the code is a template parameter.
-// tests/emulator/harness.py and the CUDA engine mirror these structs field by field.
+// The CUDA engine mirrors these structs field by field.
 #pragma once
 #include "ptx.cuh"
 

@@ -27,10 +27,10 @@ from machine_code import MachineCode, Timing
 GATED = [work for work in counted.every_work(torch.float16, torch.float32) if work.gated]
 EVERY_WORK = pytest.mark.parametrize("work", GATED, ids=str)
 
-# How many times over a row's sectors come from the second-level cache or go there, where it is more than once: backward,
-# u, dy and the gates are read for the gradients of the gates again, and of half precision's longest rows also the
-# spectra; in single precision the spectrum and the tables of each row are, and what of the backward pass finds no room
-# in shared memory goes out and comes back.
+# How many times over a row's sectors come from the second-level cache or go there, where it is more than once:
+# backward, u, dy and the gates are read for the gradients of the gates again, and of half precision's longest rows also
+# the spectra; in single precision the spectrum and the tables of each row are, and what of the backward pass finds no
+# room in shared memory goes out and comes back.
 READ_AGAIN = {
     (torch.float16, "backward"): {
         128: 1.43, 256: 1.43, 512: 1.43, 1024: 1.43, 2048: 1.43, 4096: 1.43, 8192: 1.43, 16384: 2.57,

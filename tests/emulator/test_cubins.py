@@ -37,10 +37,10 @@ def test_half_precision(arch, points):
     for number in ("fp16", "bf16"):
         shape = HalfShape(*FACTORS[points], number)
         for row in rows([shape.forward(gpu, True, True, True)], gpu):
-            # All products are unrolled but for loops over columns and k1, which each of 8 warps goes through in turn.
+            # All products are unrolled but for loops over columns, of which a warp has one or two.
             assert row.tensor_instructions is None or row.tensor_instructions <= TENSOR_INSTRUCTIONS[points]
         assert list(rows([shape.backward(gpu, True, True, True)], gpu))
-        kernels = [shape.tables()] + ([shape.spectrum(), shape.gradient()] if number == "fp16" else [])
+        kernels = [shape.tables()] + ([shape.spectrum(gpu), shape.gradient(gpu)] if number == "fp16" else [])
         for row in rows(kernels, gpu):
             assert not row.tensor_instructions
 
@@ -48,8 +48,8 @@ def test_half_precision(arch, points):
 @pytest.mark.parametrize("points", [128, 1024, 16384])
 @pytest.mark.parametrize("arch", ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100", "sm_120"])
 def test_single_precision(points, arch):
-    if (points, arch) == (16384, "sm_120"):
-        pytest.xfail("the gated backward pass of 16K points spills 24 bytes there")
+    if (points, arch) == (16384, "sm_100"):
+        pytest.xfail("the gated backward pass of 16K points spills 8 bytes there")
     gpu, shape = KNOWN[arch], SHAPES[points]
     kernels = [shape.forward(gpu, "doubled", True, True), shape.backward(gpu, "padded", True, True, True)]
     if points == 16384:
