@@ -48,6 +48,7 @@ from longconv_audio.engines.cuda.gpus import KNOWN, Gpu
 from longconv_audio.engines.cuda.report import read_cubin, resident_blocks
 from longconv_audio.engines.cuda.specialisations import Kernel
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "emulator"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "engines" / "cuda"))
 import counted
 from counted import SECTOR, Launch, Work
@@ -271,10 +272,15 @@ def misses(launch: Launch, device: Device, resident: int) -> float:
     return max(0.0, 1 - CACHE_SHARE * device.cache_bytes / (turn * resident * device.multiprocessors))
 
 
+_DIRECTION = {False: "forward", True: "backward"}
+
+
 def read_measured(path: Path) -> dict[str, float]:
     """Seconds by work."""
     return {
-        str(Work(getattr(torch, case["dtype"]), case["length"], case["gated"], case["direction"])): case["seconds"]
+        str(Work(getattr(torch, case["dtype"]), case["length"], case["gated"], _DIRECTION[case["backward"]])): case[
+            "seconds"
+        ]
         for case in json.loads(path.read_text())
     }
 

@@ -158,8 +158,10 @@ class MachineCode:
 
     def _ordinary_way(self, at: int) -> bool:
         """Whether a branch is taken that depends on numbers, not on sizes: it is where that avoids a subroutine, for
-        those are for infinities, subnormals and the like."""
+        those are for infinities, subnormals and the like. Nobody leaves early."""
         instruction = self.instructions[at]
+        if instruction.name == "EXIT":
+            return False
         target = self.labels.get(instruction.operands[-1], 0) if instruction.operands else 0
         if target <= at:
             raise RuntimeError(f"instruction {at} ends a loop by what only the device knows: {instruction}")

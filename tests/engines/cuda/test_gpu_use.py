@@ -71,13 +71,13 @@ def test_a_graph_captures_the_call_and_its_gradients(fresh, dtype, length, mode,
 def test_a_graph_of_a_prepared_spectrum_and_of_wider_signals(fresh):
     u, k = random(3, 4, 2000, dtype=SINGLE), random(4, 2000, dtype=SINGLE)
     spectrum = FilterSpectrum(k, 2000, precision="half")
-    prepare(u, spectrum)
+    prepare(u, spectrum, precision="half")
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        y = long_conv(u, spectrum)
+        y = long_conv(u, spectrum, precision="half")
     u.copy_(random(3, 4, 2000, dtype=SINGLE, seed=7))
     graph.replay()
-    assert torch.equal(y, long_conv(u, spectrum))
+    assert torch.equal(y, long_conv(u, spectrum, precision="half"))
 
 
 def test_torchs_own_graphed_callables(fresh):
