@@ -256,7 +256,7 @@ enum class Keep { in_shared, in_device, in_exchange };
 
 template <class Number, class F, class S, Keep KEEP>
 struct GroupBackward {
-  static constexpr int warps = F::points <= 2048 ? 4 : F::points <= 8192 ? 8 : 16, threads = 32 * warps;
+  static constexpr int warps = F::points <= 2048 ? 4 : F::points <= 4096 ? 8 : 16, threads = 32 * warps;
   static constexpr int blocks_per_multiprocessor = F::points <= 2048 ? 3 : F::points <= 4096 ? 2 : 1;
   static constexpr bool resident = KEEP == Keep::in_shared, through_exchange = KEEP == Keep::in_exchange;
   using Input = BackwardInput<Number, F, S, threads>;

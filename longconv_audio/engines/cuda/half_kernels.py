@@ -78,10 +78,12 @@ class HalfShape:
 
     @property
     def warps(self) -> int:
-        """Of a block: each with a row, or all with one."""
-        if self.points <= 2048:
-            return 4
-        return 8 if self.points <= 8192 else 16
+        """Of a block of the forward kernel: each with a row, or all with one."""
+        return 4 if self.points <= 2048 else 8 if self.points <= 8192 else 16
+
+    @property
+    def backward_warps(self) -> int:
+        return 4 if self.points <= 2048 else 8 if self.points <= 4096 else 16
 
     @property
     def tables_bytes(self) -> int:
@@ -131,7 +133,7 @@ class HalfShape:
             return self.tables_bytes + self.points * 4 + 4 * (row + sums)
         kept = self.points * 8 if keep == "in_shared" else 0
         exchange = max(self.points * 4, row) if keep == "in_exchange" else self.points * 4 + row
-        return exchange + self.tables_bytes + self.warps * 4 + kept + sums
+        return exchange + self.tables_bytes + self.backward_warps * 4 + kept + sums
 
     def backward_keep(self, gpu: Gpu) -> str | None:
         """Where the backward pass keeps spectra and rows on their way, or None where nothing fits."""
@@ -148,7 +150,8 @@ class HalfShape:
             blocks = 4 if self.points <= 256 else 3 if aligned or self.points <= 512 else 2
             return Kernel("half.cuh", f"half_backward_warp<{common}>", 4 * 32, blocks, shared)
         blocks = {2048: 3, 4096: 2}.get(self.points, 1)
-        return Kernel("half.cuh", f"half_backward_group<{common}, Keep::{keep}>", 32 * self.warps, blocks, shared)
+        name = f"half_backward_group<{common}, Keep::{keep}>"
+        return Kernel("half.cuh", name, 32 * self.backward_warps, blocks, shared)
 
     @property
     def of_filters(self) -> SingleShape:
