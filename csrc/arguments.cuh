@@ -26,9 +26,9 @@ struct Arguments {
   const void* pre_gate;   // like u, or unused
   const void* post_gate;  // like y, or unused
   void* y;                // not written by a backward kernel
-  const void* spectrum;   // filters in the kernel's own order, `spectrum_strides` in points apart
+  const void* spectrum;   // filters in the kernel's own order, `filter_strides` apart
   const float* spectrum_scale;  // what the inverse transform multiplies by, one a filter, as many strides apart as filters
-  const void* tables;     // DFT matrices and twiddles, made by the host
+  const void* tables;     // DFT matrices and twiddles
 
   // backward only
   const void* dy;         // like y

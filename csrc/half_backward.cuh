@@ -263,7 +263,8 @@ struct GroupBackward {
   using Peaks = GroupPeaks<warps>;
   static constexpr unsigned input = through_exchange ? 0 : Exchange<F>::bytes;
   static constexpr unsigned tables = input + Input::bytes > Exchange<F>::bytes ? input + Input::bytes : Exchange<F>::bytes;
-  static constexpr unsigned peaks = tables + Tables<F>::bytes, gradient = peaks + Peaks::bytes;
+  static constexpr unsigned peaks = tables + Tables<F>::bytes, scale = peaks + Peaks::bytes;
+  static constexpr unsigned gradient = scale + 16;  // the filter's scale is kept there, for want of a register
   static constexpr unsigned spectrum = gradient + Gradient<F>::bytes;
   static constexpr unsigned shared_bytes = spectrum + (resident ? 2 * Spectrum<F>::bytes : 0);
   static constexpr int columns = F::p / warps, further = warps * F::q;  // see GroupForward
@@ -282,21 +283,26 @@ half_backward_group(Arguments a) {
   const typename G::Peaks peaks{shared + G::peaks};
   const Gradient<F> gradient{shared + G::gradient};
   const Rows rows = rows_of_block(a);
-  const Index block = static_cast<Index>(rows.channel) * ptx::blocks_y() + ptx::block_y();
   const auto filter = FilterEntries<F, G::resident>::of(shared + G::spectrum, a, rows);
-  const Stash<F> stash{shared + G::spectrum + Spectrum<F>::bytes,
-                       G::resident ? nullptr : static_cast<uint4*>(a.scratch) + block * Spectrum<F>::entries};
-  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
-  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
-  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, rows.channel); };
-  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
-  auto meet = [] { ptx::block_barrier(); };
   // See half_forward_group.
+  auto channel = [&](int phase) { return static_cast<int>(ptx::block_x() | (static_cast<unsigned>(phase) & a.zero)); };
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, channel(item)); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, channel(item)); };
+  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, channel(item)); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, channel(item)); };
+  auto meet = [] { ptx::block_barrier(); };
   auto tables_at = [&](int phase) { return shared + G::tables + (static_cast<unsigned>(phase) & a.zero); };
   auto place = [&](int phase) { return Place(static_cast<int>(ptx::thread()) | (phase & static_cast<int>(a.zero))); };
+  auto block = [&](int phase) {
+    return static_cast<Index>(channel(phase)) * ptx::blocks_y() + ptx::block_y();
+  };
+  auto stash_at = [&](int phase) {
+    return Stash<F>{shared + G::spectrum + Spectrum<F>::bytes,
+                    G::resident ? nullptr : static_cast<uint4*>(a.scratch) + block(phase) * Spectrum<F>::entries};
+  };
   gradient.clear(ptx::thread(), G::threads);
   load_constants<F, G::resident>(shared + G::tables, filter.shared, a, rows, G::threads);
-  const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
+  if (ptx::thread() == 0) memory::store_shared(shared + G::scale, memory::load(a.spectrum_scale + rows.filter));
   if (!G::through_exchange) x_input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
 
   // What is in the exchange, through its last DFT to `store`; then the next input into it. Returns what undoes its level.
@@ -313,12 +319,13 @@ half_backward_group(Arguments a) {
     if (here) {
       const Place at = place(phase + 1);
       const int run = first_run<F>(at.warp * F::q, at.lane);
+      const float of_both = scale * memory::load_shared<float>(shared + G::scale);
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> back;
         load_column<F>(back, exchange, at.warp + i * G::warps, at.lane);
-        UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+        NO_UNROLL for (int m = 0; m < F::outer_blocks; m++) {
           const auto matrix = RowMatrix<F::n1>::load(tables_at(phase + m) + T::outer, m, at.lane);
-          store(last_dft<F>(matrix, back, filter_scale * scale), run, i * G::further, m);
+          store(last_dft<F>(matrix, back, of_both), run, i * G::further, m);
         }
       }
     }
@@ -357,6 +364,7 @@ half_backward_group(Arguments a) {
     if (!G::through_exchange) z_input.copy(dy(item), post(item), a.out_length, place(item + 1).thread);
     {
       const Place at = place(item + 2);
+      const Stash<F> stash = stash_at(item);
       NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
         const unsigned tables = tables_at(item + unit);
         const auto inner = InnerMatrices::load<F>(tables, at.lane);
@@ -379,6 +387,7 @@ half_backward_group(Arguments a) {
                    });
     if (!G::through_exchange && item + 1 < rows.end) x_input.copy(u(item + 1), pre(item + 1), a.length, place(item + 4).thread);
     const Place at = place(item + 5);
+    const Stash<F> stash = stash_at(item + 1);
     NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
       const unsigned tables = tables_at(item + unit + 2);
       const auto inner = InnerMatrices::load<F>(tables, at.lane);
@@ -394,7 +403,7 @@ half_backward_group(Arguments a) {
   }
 
   ptx::block_barrier();
-  float4* to = reinterpret_cast<float4*>(a.dspectrum) + block * Gradient<F>::pieces;
+  float4* to = reinterpret_cast<float4*>(a.dspectrum) + block(0) * Gradient<F>::pieces;
   for (int i = ptx::thread(); i < Gradient<F>::pieces; i += G::threads)
     memory::store(to + i, memory::load_shared<float4>(gradient.base + i * 16));
 }

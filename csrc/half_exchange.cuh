@@ -57,8 +57,7 @@ struct InnerMatrices {
     return {MiddleMatrix::load(tables + Tables<F>::rows, lane), ColumnMatrix::load(tables + Tables<F>::columns, lane)};
   }
 };
-// W_PQ^(kp q) W_M^(q (k1 - 1/4)): the second factor is what of the outer twiddle depends on the column. Held for all k1, the
-// first would cost the registers that keep three blocks on a multiprocessor.
+// W_PQ^(kp q) W_M^(q (k1 - 1/4)): the second factor is what of the outer twiddle depends on the column.
 template <class F>
 DEVICE void load_inner_twiddles(uint4 (&to)[F::tiles], unsigned tables, int unit, int lane) {
   constexpr unsigned one_k1 = 4 * F::tiles * 8;

@@ -6,17 +6,16 @@
 #include "half_layout.cuh"
 #include "single_filter.cuh"
 
-// A thread holds every kq of one (k1, kp), whose number k1 + N1 kp is split so that it suits single precision.
+// A thread holds every kq of one (k1, kp).
 template <class F>
-using FilterShape = single::Shape<(F::p > 32 ? F::n1 * F::p / 32 : F::n1), (F::p > 32 ? 32 : F::p), F::q>;
+using FilterShape = single::Shape<F::n1, F::p, F::q>;
 
 // Where a thread's points are: the row of the block its column is of, the first of its entries in that row's spectrum,
 // and which half of them is its own; the other half is that of the row 8 before or behind.
 template <class F>
 struct FilterColumn {
   using S = FilterShape<F>;
-  static constexpr int neighbour = 8 * F::n1 / S::N1;  // lanes to the row 8 further: kp + 8, or k1 + 1
-  static_assert(neighbour > 0, "both halves of an entry belong to one warp");
+  static constexpr int neighbour = 8;  // lanes to the row 8 further: kp + 8, or k1 + 1
   int row_in_block, first, half;
 };
 template <class F>
@@ -50,14 +49,14 @@ DEVICE float largest_of_row(float x, unsigned shared, int thread) {
   return x;
 }
 
-// The exponent of the power of two that brings a spectrum below 2 in fp16, whatever the filter's gain.
+// The exponent of the power of two that brings the parts of a spectrum below 2 in fp16, whatever the filter's gain.
 template <class S, single::Cells CELLS>
 DEVICE int exponent_of_row(const fft::Complex (&v)[S::held], unsigned shared, int thread) {
   float peak = 0;
-  UNROLL for (int r = 0; r < S::held; r++) peak = fmaxf(peak, v[r].re * v[r].re + v[r].im * v[r].im);
-  peak = sqrtf(largest_of_row<S, CELLS>(peak, shared, thread));
+  UNROLL for (int r = 0; r < S::held; r++) peak = fmaxf(peak, fmaxf(fabsf(v[r].re), fabsf(v[r].im)));
+  peak = largest_of_row<S, CELLS>(peak, shared, thread);
   const int exponent = static_cast<int>(ptx::as_unsigned(peak) >> 23) - 127;
-  return exponent < -100 ? 0 : exponent > 100 ? 100 : exponent;
+  return exponent == -127 ? 0 : exponent > 126 ? 126 : exponent;
 }
 DEVICE float power_of_two(int exponent) { return ptx::as_float(static_cast<unsigned>(127 + exponent) << 23); }
 

@@ -35,15 +35,17 @@ DEVICE void power_of_two_level(unsigned peak, int target, unsigned& scale, float
   scale |= scale << 16;
   inverse = ptx::as_float(static_cast<unsigned>(127 - power) << 23);
 }
-// From the largest magnitudes of u (low half) and of its gate (high half). u below 2^5, the gate below 2: their product is
-// below 2^6, and no sum of 16K of them under a spectrum below 2 in magnitude passes 2^6 * 2^7 * 2, of which a complex
-// product's intermediate results are at most the quadruple.
+// From the largest magnitudes of u (low half) and of its gate (high half). u below 2^4, the gate below 2^2: their product x is
+// below 2^6, its norm below 2^13 for 16K of them. Every stage is unitary, so no number of any is larger than that, and none
+// after the product with a spectrum below 2 larger than 2^14. With less than 2^1 for the gate, the power that takes the
+// largest one there would be none that its type has. A sample that the gate takes away counts as any other: a row whose
+// loudest one is 100 dB above what the gate lets through loses precision.
 template <class Number>
 DEVICE Level level_of(unsigned peaks) {
   Level level;
   float u_inverse, gate_inverse;
-  power_of_two_level<Number>(peaks & 0xffff, 4, level.u, u_inverse);
-  power_of_two_level<Number>(peaks >> 16, 0, level.gate, gate_inverse);
+  power_of_two_level<Number>(peaks & 0xffff, 3, level.u, u_inverse);
+  power_of_two_level<Number>(peaks >> 16, 1, level.gate, gate_inverse);
   level.inverse = u_inverse * gate_inverse;
   return level;
 }
@@ -74,7 +76,7 @@ DEVICE unsigned at_level(Bf16, unsigned u, unsigned gate, const Level& level) {
 
 // ---- rows on their way in
 
-// A row in shared memory, in pieces of 16 bytes, brought there by THREADS threads; base is a multiple of 128. Rows of the
+// A row in shared memory, in pieces of 16 bytes, brought there by THREADS threads; base is a multiple of 16. Rows of the
 // first DFT's matrix lie so that a fragment's four are free of bank conflicts.
 //
 // A row that does not start on 16 bytes comes with what lies before it in them, and is moved into place afterwards.
@@ -99,7 +101,7 @@ struct Staging {
     const char* from = reinterpret_cast<const char*>(row) - before + 16 * thread;
     const int left = 2 * length + before - 16 * thread;
     UNROLL for (int i = 0; i < own; i++)
-      if (used(i * THREADS * 8, length)) copy_piece(own_place(i, thread), from + i * THREADS * 16, left - i * THREADS * 16);
+      if (used(i * THREADS * 8, length + before / 2)) copy_piece(own_place(i, thread), from + i * THREADS * 16, left - i * THREADS * 16);
     if (!ALIGNED && thread == 0) copy_piece(base + place(pieces), from + 16 * pieces, left - 16 * pieces);
   }
   DEVICE void copy_piece(unsigned to, const char* from, int left) {
@@ -110,10 +112,11 @@ struct Staging {
     const unsigned before = bytes_before(row);
     UNROLL for (int i = 0; i < own; i++) {
       const int piece = thread + i * THREADS;
-      if (!used(i * THREADS * 8, length)) break;
+      to[i] = make_uint4(0, 0, 0, 0);
+      if (!used(i * THREADS * 8, length)) continue;
       const uint4 a = memory::load_shared<uint4>(own_place(i, thread));
       uint4 b = make_uint4(0, 0, 0, 0);
-      if (piece + 1 == pieces || used(piece * 8 + 8, length)) b = memory::load_shared<uint4>(base + place(piece + 1));
+      if (piece + 1 == pieces || used(piece * 8 + 8, length + static_cast<int>(before) / 2)) b = memory::load_shared<uint4>(base + place(piece + 1));
       unsigned w[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
       UNROLL for (int k = 0; k < 6; k++) w[k] = before & 8 ? w[k + 2] : w[k];
       UNROLL for (int k = 0; k < 5; k++) w[k] = before & 4 ? w[k + 1] : w[k];
@@ -185,7 +188,7 @@ struct StagedInput {
   METHOD void load(RealRows<F::first / 8, F::tiles>& x, const Level& level, int length, int column, int lane) const {
     constexpr int pairs = F::tiles / 2;
     UNROLL for (int block = 0; block < F::first / 8; block++) {
-      if (!Row::used(block * F::stride, length)) break;
+      if (!Row::used(8 * block * F::stride, length)) break;
       unsigned even[pairs], odd[pairs], even_gate[pairs] = {}, odd_gate[pairs] = {};
       u.runs(even, odd, block, column, lane);
       if (GATED) gate.runs(even_gate, odd_gate, block, column, lane);

@@ -13,7 +13,7 @@ using ptx::shared_base;
 // Memory that no kernel of this launch writes.
 template <class T>
 DEVICE T load(const T* from) { return __ldg(from); }
-// The same, not later than it is written.
+// The same, where it stands in the source: the compiler does not put it off.
 template <class T>
 DEVICE T load_now(const T* from) { return ptx::load_now(from); }
 // Memory that this thread may itself have written.

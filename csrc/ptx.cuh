@@ -23,21 +23,14 @@ struct Bf16 {};
 DEVICE unsigned thread() { return threadIdx.x; }
 DEVICE unsigned block_x() { return blockIdx.x; }
 DEVICE unsigned block_y() { return blockIdx.y; }
-DEVICE unsigned block_z() { return blockIdx.z; }
-DEVICE unsigned blocks_x() { return gridDim.x; }
 DEVICE unsigned blocks_y() { return gridDim.y; }
 
 // ---- order: barriers, votes, shuffles
 
 DEVICE void block_barrier() { __syncthreads(); }
 DEVICE void warp_barrier() { __syncwarp(); }
-// `threads` of the block (whole warps) meet at barrier `id` of 1 to 15; a run-time id makes the compiler reserve all 16.
-DEVICE void named_barrier(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 DEVICE float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
-DEVICE float shuffle(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 DEVICE unsigned maximum_over_warp(unsigned x) { return __reduce_max_sync(0xffffffffu, x); }
 
 // A value the optimiser cannot see through: addresses made from it are not hoisted out of loops.
@@ -156,15 +149,6 @@ DEVICE void load_matrix(unsigned (&r)[4], unsigned at) {
   else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
-}
-template <bool TRANSPOSED>
-DEVICE void load_matrix(unsigned (&r)[2], unsigned at) {
-  if constexpr (TRANSPOSED)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1]) : "r"(at) : "memory");
-  else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1]) : "r"(at) : "memory");
 }
 // The reverse of load_matrix<false>. Before sm_90 there is no stmatrix: each lane asks the lane that owns a row for its
 // address and stores its own four bytes of it, in as many wavefronts.

@@ -31,6 +31,7 @@ DEVICE float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 extern "C" {
 float fmaf(float, float, float) noexcept;
 float fmaxf(float, float) noexcept;
+float fabsf(float) noexcept;
 float sqrtf(float) noexcept;
 }
 
@@ -101,12 +102,9 @@ struct Bf16 {};
 DEVICE unsigned thread() { return unsigned(emulator::position.thread); }
 DEVICE unsigned block_x() { return emulator::position.block[0]; }
 DEVICE unsigned block_y() { return emulator::position.block[1]; }
-DEVICE unsigned block_z() { return emulator::position.block[2]; }
-DEVICE unsigned blocks_x() { return emulator::position.grid[0]; }
 DEVICE unsigned blocks_y() { return emulator::position.grid[1]; }
 
 DEVICE void block_barrier() { emulator::block_barrier(); }
-DEVICE void named_barrier(int id, int threads) { emulator::barrier(id, threads); }
 DEVICE void warp_barrier() { emulator::collective([](void**) {}, nullptr); }
 namespace detail {
 template <class T> struct Exchange { T in, out; int lane; };
@@ -126,7 +124,6 @@ inline T shuffle(T x, int lane) {
 }  // namespace detail
 DEVICE float shuffle_xor(float x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
-DEVICE float shuffle(float x, int lane) { return detail::shuffle(x, lane); }
 DEVICE unsigned maximum_over_warp(unsigned x) {
   for (int mask = 16; mask > 0; mask /= 2) {
     const unsigned other = shuffle_xor(x, mask);

@@ -79,7 +79,7 @@ def test_lengths_that_fit_nothing(length, taps, mode, normal, seed):
 def test_rows_that_are_mostly_zeros(length, points, normal, seed):
     c = Convolution(normal(2, 1, length), decaying(normal, 1, length), dtype=FP16, prepared_for=points, seed=seed)
     check(c)
-    # What is not there is not loaded: u once (plus the look at its level), filter, tables, y.
+    # What is not there is not stored.
     assert c.launch("half_forward")[2].device_sectors_written == 2 * length * 2 / 32
 
 
@@ -91,6 +91,12 @@ def test_rows_off_their_alignment(length, shift, normal, seed):
     c = Convolution(normal(*shape), decaying(normal, 2, length), **gates, dtype=FP16, shift=shift, seed=seed)
     check(c)
     assert "Switches<true, true, false>" in c.launch("half_forward")[0].name
+
+
+@pytest.mark.parametrize(("length", "taps", "shift"), [(8192, 2, 3), (8191, 3, 0), (8190, 10, 0)])
+def test_rows_off_their_alignment_that_end_in_the_middle(length, taps, shift, normal, seed):
+    """Of the longest transform, whose second half is not looked at: the row's end lies in what comes with it."""
+    check(Convolution(normal(2, 1, length), normal(1, taps), dtype=FP16, mode="full", shift=shift, seed=seed))
 
 
 @pytest.mark.parametrize("shapes", SHARING)
@@ -142,6 +148,21 @@ def test_gated_level_beyond_fp16(normal, seed):
     # u times gate reaches 1e6, past fp16's end; the other gate and the filter bring it back.
     u, pre, post = 3e3 * normal(2, 1, 512), 3e2 * normal(2, 1, 512), 1e-2 * normal(2, 1, 512)
     check(Convolution(u, 1e-3 * decaying(normal, 1, 512), pre, post, dtype=FP16, seed=seed))
+
+
+@DTYPES
+@pytest.mark.parametrize("gate", ["pre_gate", "post_gate"])
+def test_gates_at_the_end_of_their_type(gate, dtype, normal, seed):
+    largest, quiet = (4e4, 1e-3) if dtype == FP16 else (2e38, 1e-38)
+    loud = largest * (2 * (normal(2, 1, 256) > 0) - 1)
+    k = decaying(normal, 1, 256)
+    check(Convolution(quiet * normal(2, 1, 256), k, **{gate: loud}, dtype=dtype, seed=seed))
+
+
+@pytest.mark.parametrize("gain", [1e-37, 1e-30, 1e-20, 1e18, 1e20, 1e30])
+def test_any_gain_of_the_filter(gain, normal, seed):
+    u, k = normal(2, 1, 256) / gain, gain * decaying(normal, 1, 256)
+    check(Convolution(u, k, dtype=BF16, seed=seed))
 
 
 @pytest.mark.parametrize("length", [256, 4096])

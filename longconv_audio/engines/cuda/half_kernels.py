@@ -12,7 +12,7 @@ from itertools import product
 
 from .errors import NoKernelError
 from .gpus import Gpu
-from .plans import Kernel, Plan, Sizes, rows_per_block, rows_per_sum, switches
+from .plans import RESERVED, Kernel, Plan, Sizes, rows_per_block, rows_per_sum, switches
 from .single_kernels import SingleShape
 
 # N1, P, Q of csrc/half_layout.cuh, by points: N1 = 1 is a row in one warp.
@@ -27,7 +27,8 @@ def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
     shape = _shape_for(sizes, gpu, lambda s: s.forward_keep(gpu) is not None)
     forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
     at_once = 4 if shape.n1 == 1 else 1
-    rows = 1 if sizes.filter_per_item else rows_per_block(sizes, gpu, forward.blocks, at_once)
+    resident = max(min(forward.blocks, gpu.shared_per_multiprocessor // (forward.shared_bytes + RESERVED)), 1)
+    rows = 1 if sizes.filter_per_item else rows_per_block(sizes, gpu, resident, at_once)
     return _plan_of(shape, gpu, forward, rows)
 
 
@@ -133,7 +134,7 @@ class HalfShape:
             return self.tables_bytes + self.points * 4 + 4 * (row + sums)
         kept = self.points * 8 if keep == "in_shared" else 0
         exchange = max(self.points * 4, row) if keep == "in_exchange" else self.points * 4 + row
-        return exchange + self.tables_bytes + self.backward_warps * 4 + kept + sums
+        return exchange + self.tables_bytes + self.backward_warps * 4 + 16 + kept + sums
 
     def backward_keep(self, gpu: Gpu) -> str | None:
         """Where the backward pass keeps spectra and rows on their way, or None where nothing fits."""
@@ -156,8 +157,7 @@ class HalfShape:
     @property
     def of_filters(self) -> SingleShape:
         """`FilterShape<F>`: their spectra are made in single precision."""
-        n2 = min(self.p, 32)
-        return SingleShape(self.n1 * self.p // n2, n2, self.q)
+        return SingleShape(self.n1, self.p, self.q)
 
     def gradient(self, gpu: Gpu) -> Kernel:
         return self._of_filters(gpu, "half_filter_gradient")
