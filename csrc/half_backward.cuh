@@ -323,9 +323,14 @@ half_backward_group(Arguments a) {
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> back;
         load_column<F>(back, exchange, at.warp + i * G::warps, at.lane);
-        NO_UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+        auto last = [&](int m) {
           const auto matrix = RowMatrix<F::n1>::load(tables_at(phase + m) + T::outer, m, at.lane);
           store(last_dft<F>(matrix, back, of_both), run, i * G::further, m);
+        };
+        if constexpr (S::aligned) {
+          UNROLL for (int m = 0; m < F::outer_blocks; m++) last(m);
+        } else {  // samples one by one take registers enough for one block of rows
+          NO_UNROLL for (int m = 0; m < F::outer_blocks; m++) last(m);
         }
       }
     }
