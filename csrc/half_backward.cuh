@@ -132,28 +132,6 @@ struct WarpBackward {
   static constexpr unsigned shared_bytes = constants + warps * warp_bytes;
 };
 
-// A row's way to its spectrum, 16 rows of it at a time.
-template <class F>
-DEVICE SpectrumRows<F> warp_dft(unsigned tables, const RealRows<F::p / 8, F::tiles>& x, int steps, int m, int lane) {
-  using T = Tables<F>;
-  ColumnTiles<F> columns;
-  const auto matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);
-  UNROLL for (int j = 0; j < F::tiles; j++) {
-    const uint4 twiddle = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
-    columns.tile[j] = multiply_by_twiddle<false>(dft_of_rows(matrix, x, j, steps), twiddle);
-  }
-  return dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), columns);
-}
-// And back, up to the last DFT.
-template <class F>
-DEVICE void inverse_warp_dft(ComplexRows<F::p / 8, F::tiles>& z, unsigned tables, const SpectrumRows<F>& s, int m, int lane) {
-  using T = Tables<F>;
-  uint4 twiddle[F::tiles];
-  UNROLL for (int j = 0; j < F::tiles; j++)
-    twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
-  transpose_into<F>(z, m, inverse_dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), s, twiddle));
-}
-
 template <class Number, class F, class S>
 KERNEL((WarpBackward<Number, F, S>::threads), (WarpBackward<Number, F, S>::blocks_per_multiprocessor))
 half_backward_warp(Arguments a) {

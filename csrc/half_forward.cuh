@@ -63,6 +63,28 @@ struct WarpForward {
   static constexpr unsigned shared_bytes = spectrum + Spectrum<F>::bytes;
 };
 
+// A row's way to its spectrum, 16 rows of it at a time.
+template <class F>
+DEVICE SpectrumRows<F> warp_dft(unsigned tables, const RealRows<F::p / 8, F::tiles>& x, int steps, int m, int lane) {
+  using T = Tables<F>;
+  ColumnTiles<F> columns;
+  const auto matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);
+  UNROLL for (int j = 0; j < F::tiles; j++) {
+    const uint4 twiddle = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+    columns.tile[j] = multiply_by_twiddle<false>(dft_of_rows(matrix, x, j, steps), twiddle);
+  }
+  return dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), columns);
+}
+// And back, up to the last DFT.
+template <class F>
+DEVICE void inverse_warp_dft(ComplexRows<F::p / 8, F::tiles>& z, unsigned tables, const SpectrumRows<F>& s, int m, int lane) {
+  using T = Tables<F>;
+  uint4 twiddle[F::tiles];
+  UNROLL for (int j = 0; j < F::tiles; j++)
+    twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
+  transpose_into<F>(z, m, inverse_dft_of_columns<F>(ColumnMatrix::load(tables + T::columns, lane), s, twiddle));
+}
+
 template <class Number, class F, class S>
 KERNEL((WarpForward<Number, F, S>::threads), (WarpForward<Number, F, S>::blocks_per_multiprocessor))
 half_forward_warp(Arguments a) {
@@ -100,21 +122,10 @@ half_forward_warp(Arguments a) {
     ComplexRows<F::p / 8, F::tiles> z;
     UNROLL for (int m = 0; m < F::row_blocks; m++) {
       const unsigned tables = tables_at(item + m);
-      ColumnTiles<F> columns;
-      uint4 twiddle[F::tiles];
-      const auto rows_matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);
-      UNROLL for (int j = 0; j < F::tiles; j++) {
-        twiddle[j] = memory::load_shared<uint4>(tables + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
-        columns.tile[j] = multiply_by_twiddle<false>(dft_of_rows(rows_matrix, x, j, steps_of<F>(a.length)), twiddle[j]);
-      }
-      const auto column_matrix = ColumnMatrix::load(tables + T::columns, lane);
-      SpectrumRows<F> s = dft_of_columns<F>(column_matrix, columns);
+      SpectrumRows<F> s = warp_dft<F>(tables, x, steps_of<F>(a.length), m, lane);
       const auto fold = FoldTwiddle::load(tables + T::fold, lane);
       s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(0, m, tile, lane); });
-      const unsigned again = tables_at(item + m + 4);  // there is no room to keep twiddles meanwhile
-      UNROLL for (int j = 0; j < F::tiles; j++)
-        twiddle[j] = memory::load_shared<uint4>(again + T::twiddle + ((m * F::tiles + j) * 32 + lane) * 16);
-      transpose_into<F>(z, m, inverse_dft_of_columns<F>(column_matrix, s, twiddle));
+      inverse_warp_dft<F>(z, tables_at(item + m + 4), s, m, lane);
     }
     const int run = first_run<F>(0, here(item + 1)), left = a.out_length - run;
     Sample* y = row_of(a.y, a.y_strides, item, rows.channel) + run;
