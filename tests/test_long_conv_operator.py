@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.library import opcheck
+from torch.overrides import TorchFunctionMode
 
 from longconv_audio import FilterSpectrum, long_conv
 from longconv_audio.arguments import broadcast
@@ -174,3 +176,70 @@ def test_autocast_casts_the_signals_and_never_the_filter(dtype):
         assert gradient.dtype == tensors[name].dtype
     with torch.autocast("cpu", dtype):
         assert long_conv(torch.ones(1, 1, 4).double(), torch.ones(1, 2)).dtype == torch.float64
+
+
+@SOME_CASES
+def test_forward_mode_is_the_derivative(case):
+    """torch.func and dual tensors, of the call and of its gradients."""
+    tensors, tangents = case.tensors(), case.tensors(seed=1)
+    names, values, directions = list(tensors), tuple(tensors.values()), tuple(tangents.values())
+
+    def call(*values):
+        return long_conv(**dict(zip(names, values, strict=True)), **case.options)
+
+    target = torch.autograd.functional.jvp(call, values, directions)[1]
+    torch.testing.assert_close(torch.func.jvp(call, values, directions)[1], target)
+    torch.testing.assert_close(torch.func.linearize(call, *values)[1](*directions), target)
+    with forward_ad.dual_level():
+        y = call(*map(forward_ad.make_dual, values, directions))
+        torch.testing.assert_close(forward_ad.unpack_dual(y).tangent, target)
+    inputs = tuple(t.clone().requires_grad_() for t in values)
+    check = {"check_undefined_grad": False, "fast_mode": True}
+    assert torch.autograd.gradcheck(call, inputs, check_forward_ad=True, **check)
+    assert torch.autograd.gradgradcheck(call, inputs, check_fwd_over_rev=True, **check)
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_forward_mode_nests_with_reverse_mode(power):
+    t = CASES[1].tensors()
+    loss = lambda u, k: long_conv(u, k, d=t["d"]).pow(power).sum()  # noqa: E731
+    t = {name: t[name][..., :6] for name in t}
+    target = torch.autograd.functional.hessian(loss, (t["u"], t["k"]))
+    forward_last = torch.func.hessian(loss, (0, 1))(t["u"], t["k"])
+    forward_first = torch.func.jacrev(torch.func.jacfwd(loss, (0, 1)), (0, 1))(t["u"], t["k"])
+    torch.testing.assert_close(forward_last, target)
+    torch.testing.assert_close(forward_first, target)
+    with pytest.raises(NotImplementedError, match="no forward-mode derivative of a forward-mode derivative"):
+        torch.func.jacfwd(torch.func.jacfwd(loss))(t["u"], t["k"])
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_vectorized_jacobians(strategy):
+    t = CASES[1].tensors()
+    call = lambda u, k: long_conv(u, k)  # noqa: E731
+    found = torch.autograd.functional.jacobian(call, (t["u"], t["k"]), vectorize=True, strategy=strategy)
+    torch.testing.assert_close(found, torch.autograd.functional.jacobian(call, (t["u"], t["k"])))
+
+
+def test_negated_tensors_are_what_they_are():
+    u = torch.randn(2, 3, 9, dtype=torch.complex128).conj().imag
+    k = torch.randn(3, 5, dtype=torch.double).requires_grad_()
+    assert u.is_neg()
+    y = long_conv(u, k)
+    torch.testing.assert_close(y, long_conv(u.resolve_neg(), k))
+    torch.testing.assert_close(
+        torch.autograd.grad(y, k, u, retain_graph=True), torch.autograd.grad(y, k, u.resolve_neg())
+    )
+
+
+def test_function_modes_see_the_operator():
+    seen = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        long_conv(torch.ones(2, 3, 9), torch.ones(3, 5))
+    assert OPERATORS.long_conv.default in seen
