@@ -84,8 +84,18 @@ def _recorded(tensors) -> bool:
 def _transformed() -> bool:
     """Whether a transform of torch.func or a forward-mode derivative is at work, which an operator hides from."""
     if torch.compiler.is_compiling():
+        if _differentiated():
+            torch._dynamo.graph_break("torch.compile cannot see through long_conv's derivatives in torch.func")
         return False
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+@torch.compiler.assume_constant_result
+def _differentiated() -> bool:
+    """Whether torch.func or a dual level takes derivatives here; the compiler guards on both."""
+    derivatives = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return torch.autograd.forward_ad._current_level >= 0 or any(level.key() in derivatives for level in stack)
 
 
 def _profiled(*arguments):
@@ -265,7 +275,7 @@ def _plus(total, term):
 
 def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
     tensors = _fold(info.batch_size, in_dims, (u, pre_gate, post_gate), (0, 4, 5))
-    batch = tensors[0].shape[0] // info.batch_size
+    batch = _items(u, in_dims[0])
     weights = _fold_weights(info.batch_size, in_dims[1:4], k, spectrum, d, batch)
     y = long_conv_op(tensors[0], *weights, *tensors[1:], *options)
     return y.unflatten(0, (info.batch_size, batch)), 0
@@ -273,10 +283,10 @@ def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
 
 def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
     size = info.batch_size
+    batch = _items(u, in_dims[2])
     dy, u, pre_gate, post_gate = _fold(size, in_dims, (dy, u, pre_gate, post_gate), (1, 2, 6, 7))
     shared_k = k.ndim - (in_dims[3] is not None) == 2
     shared_d = d is not None and d.ndim - (in_dims[5] is not None) == 1
-    batch = u.shape[0] // size
     # A gradient for each place along the mapped axis: what is shared there is so no longer.
     weights = _fold_weights(size, in_dims[3:6], k, spectrum, d, batch, apart=(needs[1], needs[2]))
     gradients = _backward_call(needs, dy, u, *weights, pre_gate, post_gate, *options)
@@ -286,6 +296,11 @@ def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_g
     if needs[2] and shared_d:
         gradients[2] = gradients[2].sum(1)
     return tuple(gradients), tuple(0 if need else None for need in needs)
+
+
+def _items(u, dim) -> int:
+    """The batch items of one place along the mapped axis."""
+    return u.shape[1 if dim == 0 else 0]
 
 
 def _fold(size: int, in_dims, tensors, places):

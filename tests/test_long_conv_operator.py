@@ -243,3 +243,35 @@ def test_function_modes_see_the_operator():
     with Mode():
         long_conv(torch.ones(2, 3, 9), torch.ones(3, 5))
     assert OPERATORS.long_conv.default in seen
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, lambda f: lambda k, u: torch.func.jvp(f, (k, u), (k, u))[1]])
+def test_derivatives_in_compiled_code_are_left_to_torch(transform):
+    """Where the whole must be one graph it is an error, not the silent zeros of an operator's tangent."""
+    call = transform(lambda k, u: long_conv(u, k).square().sum())
+    u, k = torch.randn(2, 3, 9), torch.randn(3, 5)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(call, backend="aot_eager")(k, u), call(k, u))
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="long_conv's derivatives"):
+        torch.compile(call, backend="aot_eager", fullgraph=True)(k, u)
+
+
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0), (-1, -1)])
+def test_vmap_over_nothing(dims):
+    u, k = (torch.ones(shape).unsqueeze(dim or 0) for shape, dim in zip([(2, 3, 9), (3, 5)], dims, strict=True))
+    u, k = (t.squeeze(0) if d is None else t.narrow(d, 0, 0) for t, d in zip((u, k), dims, strict=True))
+    assert torch.vmap(long_conv, in_dims=dims)(u, k).shape == (0, 2, 3, 9)
+    grad = torch.func.grad(lambda u, k: long_conv(u, k).sum(), argnums=(0, 1))
+    assert [g.shape for g in torch.vmap(grad, in_dims=dims)(u, k)] == [(0, 2, 3, 9), (0, 3, 5)]
+
+
+def test_profiles_name_the_operator():
+    u, k = torch.ones(2, 3, 9), torch.ones(3, 5)
+    with torch.profiler.profile() as profile:
+        y = long_conv(u, k.clone().requires_grad_())
+        y.sum().backward()
+        long_conv(u, k)
+    names = {event.name for event in profile.events()}
+    assert {"longconv_audio::long_conv", "LongConv", "LongConvBackward"} <= names
+    assert type(y.grad_fn).__name__ == "LongConvBackward"
