@@ -117,20 +117,14 @@ def output_shape(u, k, mode: str) -> tuple:
 def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    try:
-        return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
-    except torch.OutOfMemoryError as error:
-        raise _no_memory(error, u, k) from error
+    return within_memory(u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
     """The gradients of u, k, d and the gates, None for those that are not needed."""
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    try:
-        return module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
-    except torch.OutOfMemoryError as error:
-        raise _no_memory(error, u, k) from error
+    return within_memory(u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine) -> None:
@@ -138,7 +132,7 @@ def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, corr
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
     with torch.no_grad():
-        module.prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)
+        within_memory(u, k, module.prepare, call, needs, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _backward(needs, dy, *arguments):
@@ -146,11 +140,21 @@ def _backward(needs, dy, *arguments):
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
-def _no_memory(error, u, k) -> DeviceMemoryError:
-    reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
-    return DeviceMemoryError(
-        f"{u.device} has no memory for the convolution of u {tuple(u.shape)} with k {tuple(k.shape)}: {reason}"
-    )
+def within_memory(u, k, work, *arguments):
+    """What the work on u (or None) and k gives.
+
+    Raises:
+        DeviceMemoryError: where the device has no memory for it.
+    """
+    try:
+        return work(*arguments)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        task = "spectrum of" if u is None else f"convolution of u {tuple(u.shape)} with"
+        reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
+        reason = reason.rpartition("DefaultCPUAllocator: ")[2]
+        raise DeviceMemoryError(f"{k.device} has no memory for the {task} k {tuple(k.shape)}: {reason}") from error
 
 
 def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):

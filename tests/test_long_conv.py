@@ -404,7 +404,7 @@ def test_a_gpu_that_cannot_says_so_once(monkeypatch):
     class Fused:
         why_not = staticmethod(lambda device, precision: "its compute capability is 7.5")
 
-    monkeypatch.setattr(selection, "_load", lambda name: (Fused if name == "cuda" else torch_long_conv, None))
+    monkeypatch.setattr(selection, "engine_module", lambda name: Fused if name == "cuda" else torch_long_conv)
     device = torch.device("cuda", 99)
     with pytest.warns(UserWarning, match=r"torch.fft on cuda:99: its compute capability is 7\.5"):
         assert selection.choose(None, device, "single") == ("torch", torch_long_conv)
