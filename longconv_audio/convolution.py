@@ -195,15 +195,8 @@ class FilterSpectrum:
         self.call = Call(mode, check_offset(offset, k), correlate, precision or default_precision(k.dtype))
         with torch.inference_mode(False), torch.no_grad():
             self.k = k.detach().clone()
-            self.engine, self.spectrum = self._prepare()
-
-    def _prepare(self):
-        """The engine's name, and the spectrum: None where there are no filters."""
-        u = torch.empty(1, 1, self.length, dtype=_SIGNALS[self.call.precision], device="meta")
-        engine, module = choose(self._asked, self.k.device, self.call.precision, self.call, u, self.k)
-        if not self.k.numel():
-            return engine, None
-        return engine, within_memory(None, self.k, module.filter_spectrum, self.call, self.k, self.length)
+            prepare = _spectrum if k.device.type == "cpu" else _spectrum_uncompiled
+            self.engine, self.spectrum = prepare(self.k, length, self.call, engine)
 
     @property
     def device(self) -> torch.device:
@@ -258,6 +251,17 @@ class FilterSpectrum:
 
 # The dtype of a signal that is convolved in a precision.
 _SIGNALS = {"half": torch.float16, "single": torch.float32, "double": torch.float64}
+
+
+def _spectrum(k, length: int, call: Call, engine: str | None):
+    """The engine's name, and the spectrum: None where there are no filters."""
+    u = torch.empty(1, 1, length, dtype=_SIGNALS[call.precision], device="meta")
+    name, module = choose(engine, k.device, call.precision, call, u, k)
+    return name, within_memory(None, k, module.filter_spectrum, call, k, length) if k.numel() else None
+
+
+# Kernels that are launched from Python are nothing to trace.
+_spectrum_uncompiled = torch.compiler.disable(_spectrum)
 
 
 def _check_constant(k) -> None:

@@ -104,6 +104,17 @@ def test_compiles_with_a_prepared_spectrum_and_under_autocast():
     torch.testing.assert_close(y, model(u, gate))
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+def test_compiles_what_makes_a_spectrum():
+    def model(u, k):
+        return long_conv(u, FilterSpectrum(k, 20))
+
+    torch._dynamo.reset()
+    u, k = torch.randn(2, 3, 20), torch.randn(3, 9)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(u, k), model(u, k))
+
+
 def test_exports():
     class Model(torch.nn.Module):
         def forward(self, u, k):
