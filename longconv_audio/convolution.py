@@ -74,7 +74,7 @@ def long_conv(
     spectrum. Forward-mode derivatives (torch.func.jvp, dual tensors) are those of the call and of its gradients, but
     not of one another. In compiled code, torch.func's derivatives break the graph. Repeated on the same device, a call
     gives the same, bit for bit; devices and engines differ by rounding. In single precision finite samples give finite
-    results where N sum|u| sum|k|, for the N points of a transform, is below 3e38: so far its sums can grow. Under
+    results where N sum|u| sum|k|, for the N points of a transform, is below 3e38: its sums can grow that far. Under
     autocast u and the gates are cast, k and d never.
 
     >>> u, k = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[4.0, 5.0]])

@@ -5,8 +5,8 @@ Callers use `long_conv`, which checks its arguments and brings them to the form 
 
 What is registered beside the implementations: fake ones (shapes alone, symbolic too), autograd, and vmap, which folds
 its axis into the batch. Saved for the backward pass are the arguments and nothing else. torch.func's transforms cannot
-see through an operator's registered autograd, and forward-mode derivatives not either; for them the same formulas
-stand in an autograd.Function.
+see through an operator's registered autograd, which has no forward mode either; for both the same formulas stand in an
+autograd.Function.
 """
 
 from __future__ import annotations
@@ -60,15 +60,21 @@ def _unobserved(*tensors) -> bool:
         and torch._C._len_torch_function_stack() == 0
         and torch._C._get_tracing_state() is None
         and torch.autograd.forward_ad._current_level < 0
-        and not any(map(_disguised, tensors))
+        and _hold_their_values(tensors)
     )
 
 
-def _disguised(t) -> bool:
-    """Whether a tensor's memory does not hold its values: they are negated, all zero, or one of a batch's."""
-    return t is not None and (t.is_neg() or t._is_zerotensor() or torch._C._functorch.is_legacy_batchedtensor(t))
+def _hold_their_values(tensors) -> bool:
+    """Whether the tensors' memory does: none is negated, zero without memory, or one of a batch's."""
+    for t in tensors:
+        if t is None:
+            continue
+        if t.is_neg() or t._is_zerotensor() or _is_of_a_batch(t):
+            return False
+    return True
 
 
+_is_of_a_batch = torch._C._functorch.is_legacy_batchedtensor
 _PLAIN = {torch.Tensor, torch.nn.Parameter, type(None)}
 
 
