@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 
 import torch
 
@@ -23,13 +24,16 @@ _DEFAULT_PRECISION = {
 
 
 def check_tensors(**tensors) -> None:
-    """Raises TypeError for what is no tensor of real floats, and ValueError for tensors on different devices."""
+    """Raises TypeError for what is no dense tensor of real floats, and ValueError for different devices."""
     first = None
     for name, t in tensors.items():
         if t is None:
             continue
         if not isinstance(t, torch.Tensor):
             raise TypeError(f"{name} is a {type(t).__name__}; expected a torch tensor")
+        if t.layout is not torch.strided or t.is_nested:
+            kind = "is nested" if t.is_nested else f"has layout {t.layout}"
+            raise TypeError(f"{name} {kind}; expected a dense tensor, of layout torch.strided")
         if t.dtype not in FLOATS:
             raise TypeError(
                 f"{name} of shape {_shape(t)} has dtype {t.dtype}; expected float16, bfloat16, float32 or float64"
@@ -41,8 +45,10 @@ def check_tensors(**tensors) -> None:
             )
 
 
-def check_options(mode, precision, engine) -> None:
-    """Raises ValueError for a mode, precision or engine that does not exist."""
+def check_options(mode, correlate, precision, engine) -> None:
+    """Raises ValueError for a mode, precision or engine that does not exist, TypeError where correlate is no bool."""
+    if not isinstance(correlate, bool):
+        raise TypeError(f"correlate is {_text(correlate)}, a {type(correlate).__name__}; expected True or False")
     for name, value, known in (
         ("mode", mode, MODES),
         ("precision", precision, (None, *PRECISIONS)),
@@ -52,12 +58,21 @@ def check_options(mode, precision, engine) -> None:
             raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}")
 
 
+def integer(name: str, value, meaning: str):
+    """The value, an integer of any type, as an int (or torch's symbolic one). Raises TypeError for what is none."""
+    if isinstance(value, (int, torch.SymInt)) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, bool) and not (isinstance(value, torch.Tensor) and value.dtype == torch.bool):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{name} is {_text(value)}, a {type(value).__name__}; expected an integer, {meaning}")
+
+
 def check_offset(offset, k) -> int:
     """The offset as an int. Raises TypeError where it is no integer, and ValueError where it is no tap's index."""
-    if not isinstance(offset, (int, torch.SymInt)) and hasattr(offset, "__index__"):
-        offset = operator.index(offset)  # NumPy's integers
-    if isinstance(offset, bool) or not isinstance(offset, (int, torch.SymInt)):
-        raise TypeError(f"offset is {offset!r}, a {type(offset).__name__}; expected an integer, the index of a tap")
+    offset = integer("offset", offset, "the index of a tap")
     if not 0 <= offset < k.shape[-1]:
         raise ValueError(
             f"offset is {offset} and k has shape {_shape(k)}; expected the index of a tap, 0 to {k.shape[-1] - 1}"
@@ -108,7 +123,7 @@ def broadcast(u, k, d, pre_gate, post_gate, mode: str):
     if k.ndim == 3:
         u, k, pre_gate = _batches(u, k, pre_gate)
     channels, filters = u.shape[1], k.shape[-2]
-    if channels != 1 and (filters == 0 or channels % filters):
+    if channels != 1 and (channels if filters == 0 else channels % filters):
         raise ValueError(
             f"u has shape {_shape(u)} and k {_shape(k)}; expected a number of filters that divides u's {channels} "
             f"channels, or one channel"
@@ -160,3 +175,8 @@ def _expand(name: str, t, shape, what: str):
 def _shape(t) -> str:
     sizes = t.shape if isinstance(t, torch.Tensor) else t
     return f"({', '.join(str(n) for n in sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _text(value) -> str:
+    """The value in a few words, on one line."""
+    return " ".join(reprlib.repr(value).split())

@@ -19,9 +19,10 @@ from .arguments import (
     check_options,
     check_tensors,
     default_precision,
+    integer,
 )
-from .engines.selection import Call, choose
-from .operators import long_conv_op, prepare_op
+from .engines.selection import Call, choose, engine_module
+from .operators import long_conv_op, prepare_op, within_memory
 
 
 def long_conv(
@@ -65,13 +66,16 @@ def long_conv(
         y, `(B, H, samples)`, contiguous, with u's dtype. Where L is 0, no samples.
 
     Raises:
-        TypeError: for what is no tensor of floats, gates of another dtype, an offset that is no integer.
+        TypeError: for what is no dense tensor of floats, gates of another dtype, an offset that is no integer.
         ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode.
         EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
 
     Gradients flow to u, k, d and both gates, and through them once more. Saved for them are these arguments, no
-    spectrum. On a CPU and a GPU alike the result is the same, bit for bit, on every run. Under autocast u and the
-    gates are cast, k and d never.
+    spectrum. Forward-mode derivatives (torch.func.jvp, dual tensors) are those of the call and of its gradients, but
+    not of one another. In compiled code, torch.func's derivatives break the graph. Repeated on the same device, a call
+    gives the same, bit for bit; devices and engines differ by rounding. In single precision finite samples give finite
+    results where N sum|u| sum|k|, for the N points of a transform, is below 3e38: its sums can grow that far. Under
+    autocast u and the gates are cast, k and d never.
 
     >>> u, k = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[4.0, 5.0]])
     >>> long_conv(u, k).round(decimals=4)
@@ -125,12 +129,14 @@ def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, e
     prepared = k if isinstance(k, FilterSpectrum) else None
     if prepared is not None:
         k = prepared.k
-    check_tensors(u=u, k=k, d=d, pre_gate=pre_gate, post_gate=post_gate)
-    check_options(mode, precision, engine)
+    check_tensors(
+        u=u, **{"k" if prepared is None else "FilterSpectrum": k}, d=d, pre_gate=pre_gate, post_gate=post_gate
+    )
+    check_options(mode, correlate, precision, engine)
     u, pre_gate, post_gate = autocast(u, pre_gate, post_gate)
     u, k, d, pre_gate, post_gate = broadcast(u, k, d, pre_gate, post_gate, mode)
     offset = check_offset(offset, k)
-    correlate, spectrum = bool(correlate), None
+    spectrum = None
     if prepared is None:
         precision = precision or default_precision(u.dtype)
     else:
@@ -142,7 +148,8 @@ class FilterSpectrum:
     """The spectra of filters, computed once and used for many calls of `long_conv` in place of k.
 
     Args:
-        k: the filters, `(F, K)` or `(B, F, K)`, as for `long_conv`. They get no gradient.
+        k: the filters, `(F, K)` or `(B, F, K)`, as for `long_conv`. They get no gradient, and a copy of them is kept:
+            what becomes of k later changes nothing.
         length: the samples of the longest signal. Shorter ones are served too, though not faster.
         mode, offset, correlate: those of the calls. "circular" serves circular convolutions, of exactly `length`
             samples. Any other mode stands for the three that are not circular, and whatever the offset and direction;
@@ -150,13 +157,16 @@ class FilterSpectrum:
             and a skip term is a tap: they use it for calls with this mode, offset and direction and without d (and
             for "full" ones, where it was made for "causal" at offset 0). Other calls are as right, and make a
             spectrum of their own.
-        precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype. It must
-            not be coarser than what is wanted of a call.
+        precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype: with k in
+            float32, half-precision signals are convolved in single. It must not be coarser than what is wanted of a
+            call.
         engine: as for `long_conv`. Calls that use the spectrum run on the engine that made it.
 
     Raises:
         TypeError, ValueError: where k requires a gradient, and as `long_conv`.
         EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
+
+    It can be copied and pickled, and `to` moves it; on the device where it then is, the spectrum is made anew.
 
     >>> spectrum = FilterSpectrum(torch.tensor([[4.0, 5.0]]), length=3)
     >>> long_conv(torch.tensor([[[1.0, 2.0, 3.0]]]), spectrum).round(decimals=4)
@@ -176,21 +186,30 @@ class FilterSpectrum:
     ):
         check_tensors(k=k)
         check_filter(k)
-        check_options(mode, precision, engine)
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise ValueError(f"length is {length!r}; expected the number of samples of a signal, at least 1")
-        if k.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"k of shape {tuple(k.shape)} requires a gradient, which a prepared spectrum does not pass on: "
-                "pass k itself to long_conv, or k.detach() here"
-            )
-        self.k = k.detach()
-        self.length = length
-        self.call = Call(mode, check_offset(offset, k), bool(correlate), precision or default_precision(k.dtype))
-        u = torch.empty(1, 1, length, dtype=_SIGNALS[self.call.precision], device="meta")
-        self.engine, self._module = choose(engine, k.device, self.call.precision, self.call, u, k)
-        with torch.no_grad():
-            self.spectrum = self._module.filter_spectrum(self.call, self.k, length)
+        check_options(mode, correlate, precision, engine)
+        length = integer("length", length, "the number of samples of a signal")
+        if length < 1:
+            raise ValueError(f"length is {length}; expected the number of samples of a signal, at least 1")
+        _check_constant(k)
+        self.length, self._asked = length, engine
+        self.call = Call(mode, check_offset(offset, k), correlate, precision or default_precision(k.dtype))
+        with torch.inference_mode(False), torch.no_grad():
+            self.k = k.detach().clone()
+            prepare = _spectrum if k.device.type == "cpu" else _spectrum_uncompiled
+            self.engine, self.spectrum = prepare(self.k, length, self.call, engine)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the filters and their spectrum are."""
+        return self.k.device
+
+    def to(self, device) -> FilterSpectrum:
+        """The same for signals on another device, prepared there anew; this one, where it is there."""
+        k = self.k.to(device)
+        return self if k is self.k else _made_for(k, self.length, self.call, self._asked)
+
+    def __reduce__(self):
+        return _made_for, (self.k, self.length, self.call, self._asked)
 
     def serve(self, u, k, d, mode: str, offset: int, correlate: bool, precision: str | None, engine: str | None):
         """For a call: precision, engine and spectrum, which is None where the engine needs another for it.
@@ -218,7 +237,9 @@ class FilterSpectrum:
         if engine is not None and engine != self.engine:
             raise ValueError(f"engine is {engine!r} and the FilterSpectrum was prepared for {self.engine!r}")
         call = Call(mode, offset, correlate, made.precision)
-        if length == 0 or not self._module.serves(self.spectrum, made, self.length, call, u, k, d):
+        if length == 0 or self.spectrum is None:
+            return made.precision, engine, None
+        if not engine_module(self.engine).serves(self.spectrum, made, self.length, call, u, k, d):
             return made.precision, engine, None
         spectrum = self.spectrum.squeeze(0) if self.spectrum.ndim > k.ndim else self.spectrum
         return made.precision, self.engine, spectrum
@@ -230,3 +251,34 @@ class FilterSpectrum:
 
 # The dtype of a signal that is convolved in a precision.
 _SIGNALS = {"half": torch.float16, "single": torch.float32, "double": torch.float64}
+
+
+def _spectrum(k, length: int, call: Call, engine: str | None):
+    """The engine's name, and the spectrum: None where there are no filters."""
+    u = torch.empty(1, 1, length, dtype=_SIGNALS[call.precision], device="meta")
+    name, module = choose(engine, k.device, call.precision, call, u, k)
+    return name, within_memory(None, k, module.filter_spectrum, call, k, length) if k.numel() else None
+
+
+# Kernels that are launched from Python are nothing to trace.
+_spectrum_uncompiled = torch.compiler.disable(_spectrum)
+
+
+def _check_constant(k) -> None:
+    """Raises ValueError for filters that are to get derivatives."""
+    if k.requires_grad and torch.is_grad_enabled():
+        wants = "requires a gradient"
+    elif torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(k).tangent is not None:
+        wants = "has a tangent"
+    else:
+        return
+    raise ValueError(
+        f"k of shape {tuple(k.shape)} {wants}, which a prepared spectrum does not pass on: "
+        "pass k itself to long_conv, or k.detach() here"
+    )
+
+
+def _made_for(k, length: int, call: Call, engine: str | None) -> FilterSpectrum:
+    """One for the call: made on k's device, also where a copy or a loaded file finds another than it came from."""
+    mode, offset, correlate, precision = call
+    return FilterSpectrum(k, length, mode=mode, offset=offset, correlate=correlate, precision=precision, engine=engine)

@@ -5,7 +5,8 @@ Callers use `long_conv`, which checks its arguments and brings them to the form 
 
 What is registered beside the implementations: fake ones (shapes alone, symbolic too), autograd, and vmap, which folds
 its axis into the batch. Saved for the backward pass are the arguments and nothing else. torch.func's transforms cannot
-see through an operator's registered autograd; for them the same formulas stand in an autograd.Function.
+see through an operator's registered autograd, which has no forward mode either; for both the same formulas stand in an
+autograd.Function.
 """
 
 from __future__ import annotations
@@ -32,35 +33,48 @@ _backward_op = torch.ops.longconv_audio.long_conv_backward.default
 
 
 def long_conv_op(*arguments) -> torch.Tensor:
-    """The operator, by way of what torch.func needs where one of its transforms is at work.
+    """The operator, by way of what torch.func and forward-mode derivatives need where one of them is at work.
 
     Where nothing but autograd looks on, it is carried out directly: on the way through torch's dispatcher, in Python, a
     small call would spend most of its time.
     """
     if _unobserved(*arguments[:6]):
-        return _Eager.apply(*arguments) if _recorded(arguments[:6]) else _forward(*arguments)
-    return _Forward.apply(*arguments) if _transformed() else _forward_op(*arguments)
+        return LongConv.apply(*arguments) if _recorded(arguments[:6]) else _profiled(*arguments)
+    return LongConvTransformed.apply(*arguments) if _transformed() else _forward_op(*arguments)
 
 
 def _backward_call(needs, *arguments):
-    if _unobserved(*arguments[1:7]):
-        return (_EagerBackward.apply if _recorded(arguments[:7]) else _gradients)(needs, *arguments)
-    return (_Backward.apply if _transformed() else _backward_op)(needs, *arguments)
+    if _unobserved(*arguments[:7]):
+        return (LongConvGradients.apply if _recorded(arguments[:7]) else _gradients)(needs, *arguments)
+    return (LongConvGradientsTransformed.apply if _transformed() else _backward_op)(needs, *arguments)
 
 
-def _unobserved(u, *others) -> bool:
+def _unobserved(*tensors) -> bool:
     """Whether the tensors are plain, and no compiler, tracer, transform or mode wants to see operators."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
     return (
-        _PLAIN.issuperset(map(type, (u, *others)))
-        and (u.is_cuda or u.is_cpu)
+        _PLAIN.issuperset(map(type, tensors))
+        and (tensors[0].is_cuda or tensors[0].is_cpu)
         and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._len_torch_function_stack() == 0
         and torch._C._get_tracing_state() is None
         and torch.autograd.forward_ad._current_level < 0
+        and _hold_their_values(tensors)
     )
 
 
+def _hold_their_values(tensors) -> bool:
+    """Whether the tensors' memory does: none is negated, zero without memory, or one of a batch's."""
+    for t in tensors:
+        if t is None:
+            continue
+        if t.is_neg() or t._is_zerotensor() or _is_of_a_batch(t):
+            return False
+    return True
+
+
+_is_of_a_batch = torch._C._functorch.is_legacy_batchedtensor
 _PLAIN = {torch.Tensor, torch.nn.Parameter, type(None)}
 
 
@@ -74,7 +88,28 @@ def _recorded(tensors) -> bool:
 
 
 def _transformed() -> bool:
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether a transform of torch.func or a forward-mode derivative is at work, which an operator hides from."""
+    if torch.compiler.is_compiling():
+        if _differentiated():
+            torch._dynamo.graph_break("torch.compile cannot see through long_conv's derivatives in torch.func")
+        return False
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+@torch.compiler.assume_constant_result
+def _differentiated() -> bool:
+    """Whether torch.func or a dual level takes derivatives here; the compiler guards on both."""
+    derivatives = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return torch.autograd.forward_ad._current_level >= 0 or any(level.key() in derivatives for level in stack)
+
+
+def _profiled(*arguments):
+    """The forward pass with its name in a profile, where autograd does not put one there."""
+    if not torch.autograd._profiler_enabled():
+        return _forward(*arguments)
+    with torch.profiler.record_function("longconv_audio::long_conv"):
+        return _forward(*arguments)
 
 
 def output_shape(u, k, mode: str) -> tuple:
@@ -88,20 +123,14 @@ def output_shape(u, k, mode: str) -> tuple:
 def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    try:
-        return module.forward(call, u, k, spectrum, d, pre_gate, post_gate)
-    except torch.OutOfMemoryError as error:
-        raise _no_memory(error, u, k) from error
+    return within_memory(u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
     """The gradients of u, k, d and the gates, None for those that are not needed."""
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
-    try:
-        return module.backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
-    except torch.OutOfMemoryError as error:
-        raise _no_memory(error, u, k) from error
+    return within_memory(u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine) -> None:
@@ -109,7 +138,7 @@ def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, corr
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k)
     with torch.no_grad():
-        module.prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)
+        within_memory(u, k, module.prepare, call, needs, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def _backward(needs, dy, *arguments):
@@ -117,11 +146,21 @@ def _backward(needs, dy, *arguments):
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
-def _no_memory(error, u, k) -> DeviceMemoryError:
-    reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
-    return DeviceMemoryError(
-        f"{u.device} has no memory for the convolution of u {tuple(u.shape)} with k {tuple(k.shape)}: {reason}"
-    )
+def within_memory(u, k, work, *arguments):
+    """What the work on u (or None) and k gives.
+
+    Raises:
+        DeviceMemoryError: where the device has no memory for it.
+    """
+    try:
+        return work(*arguments)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        task = "spectrum of" if u is None else f"convolution of u {tuple(u.shape)} with"
+        reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
+        reason = reason.rpartition("DefaultCPUAllocator: ")[2]
+        raise DeviceMemoryError(f"{k.device} has no memory for the {task} k {tuple(k.shape)}: {reason}") from error
 
 
 def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
@@ -175,31 +214,69 @@ def _differentiate_backward(ctx, *cotangents):
     with respect to dy, which sums forward passes, and to the others, which sums backward passes: in each term to all
     but the one that the cotangent stands for.
     """
-    dy, u, k, spectrum, d, pre_gate, post_gate = ctx.saved_tensors
+    dy, *inputs = ctx.saved_tensors
     a_u, a_k, a_d, a_pre, a_post = (a if need else None for a, need in zip(cotangents, ctx.needs, strict=True))
-    terms = []
-    if a_u is not None:
-        terms.append(((a_u, k, spectrum, d, pre_gate, post_gate), (0,)))
-    if a_k is not None or a_d is not None:
-        a_k = torch.zeros_like(k) if a_k is None else a_k
-        terms.append(((u, a_k, None, a_d, pre_gate, post_gate), (1, 3)))
-    if a_pre is not None:
-        terms.append(((u, k, spectrum, d, a_pre, post_gate), (4,)))
-    if a_post is not None:
-        terms.append(((u, k, spectrum, d, pre_gate, a_post), (5,)))
-
     _, need_dy, *wanted = ctx.needs_input_grad[:8]
     result = [None] * 7
-    for inputs, replaced in terms:
+    for term, replaced in _terms(inputs, (a_u, a_k, None, a_d, a_pre, a_post)):
         if need_dy:
-            result[0] = _plus(result[0], long_conv_op(*inputs, *ctx.options))
+            result[0] = _plus(result[0], long_conv_op(*term, *ctx.options))
         needs = [wanted[i] and i not in replaced for i in _DIFFERENTIABLE]
         if any(needs):
-            gradients = _backward_call(needs, dy, *inputs, *ctx.options)
+            gradients = _backward_call(needs, dy, *term, *ctx.options)
             for i, need, gradient in zip(_DIFFERENTIABLE, needs, gradients, strict=True):
                 if need:
                     result[i + 1] = _plus(result[i + 1], gradient)
     return (None, *result, None, None, None, None, None)
+
+
+def _push_forward(ctx, *tangents):
+    """The derivative of y along tangents of the operator's inputs: a sum of forward passes."""
+    _refuse_nested()
+    total = None
+    for term, _ in _terms(ctx.saved_tensors, tangents[:6]):
+        total = _plus(total, long_conv_op(*term, *ctx.options))
+    return total
+
+
+def _push_forward_backward(ctx, _, dy_tangent, *tangents):
+    """The derivative of the gradients along tangents: a sum of backward passes, each for all that it depends on."""
+    _refuse_nested()
+    dy, *inputs = ctx.saved_tensors
+    total = [None] * 5
+    terms = [] if dy_tangent is None else [(dy_tangent, inputs, ())]
+    terms += [(dy, term, replaced) for term, replaced in _terms(inputs, tangents[:6])]
+    for g, term, replaced in terms:
+        needs = [need and i not in replaced for i, need in zip(_DIFFERENTIABLE, ctx.needs, strict=True)]
+        gradients = _backward_call(needs, g, *term, *ctx.options)
+        for place, need in enumerate(needs):
+            if need:
+                total[place] = _plus(total[place], gradients[place])
+    owners = [inputs[i] if need else dy.new_empty(0) for i, need in zip(_DIFFERENTIABLE, ctx.needs, strict=True)]
+    return tuple(torch.zeros_like(t) if s is None else s for s, t in zip(total, owners, strict=True))
+
+
+def _refuse_nested() -> None:
+    """Raises NotImplementedError within jvp of jvp: torch gives a Function's derivative there without the outer one."""
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack) > 1:
+        raise NotImplementedError(
+            "long_conv has no forward-mode derivative of a forward-mode derivative: use torch.func.jacrev for one"
+        )
+
+
+def _terms(inputs, tangents):
+    """Of the sum that is y's derivative along tangents (or None), each term's inputs, and which of them it replaces."""
+    u, k, spectrum, d, pre_gate, post_gate = inputs
+    t_u, t_k, _, t_d, t_pre, t_post = tangents
+    if t_u is not None:
+        yield (t_u, k, spectrum, d, pre_gate, post_gate), (0,)
+    if t_k is not None or t_d is not None:
+        yield (u, torch.zeros_like(k) if t_k is None else t_k, None, t_d, pre_gate, post_gate), (1, 3)
+    if t_pre is not None:
+        yield (u, k, spectrum, d, t_pre, post_gate), (4,)
+    if t_post is not None:
+        yield (u, k, spectrum, d, pre_gate, t_post), (5,)
 
 
 def _plus(total, term):
@@ -208,7 +285,7 @@ def _plus(total, term):
 
 def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
     tensors = _fold(info.batch_size, in_dims, (u, pre_gate, post_gate), (0, 4, 5))
-    batch = tensors[0].shape[0] // info.batch_size
+    batch = _items(u, in_dims[0])
     weights = _fold_weights(info.batch_size, in_dims[1:4], k, spectrum, d, batch)
     y = long_conv_op(tensors[0], *weights, *tensors[1:], *options)
     return y.unflatten(0, (info.batch_size, batch)), 0
@@ -216,10 +293,10 @@ def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
 
 def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
     size = info.batch_size
+    batch = _items(u, in_dims[2])
     dy, u, pre_gate, post_gate = _fold(size, in_dims, (dy, u, pre_gate, post_gate), (1, 2, 6, 7))
     shared_k = k.ndim - (in_dims[3] is not None) == 2
     shared_d = d is not None and d.ndim - (in_dims[5] is not None) == 1
-    batch = u.shape[0] // size
     # A gradient for each place along the mapped axis: what is shared there is so no longer.
     weights = _fold_weights(size, in_dims[3:6], k, spectrum, d, batch, apart=(needs[1], needs[2]))
     gradients = _backward_call(needs, dy, u, *weights, pre_gate, post_gate, *options)
@@ -229,6 +306,11 @@ def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_g
     if needs[2] and shared_d:
         gradients[2] = gradients[2].sum(1)
     return tuple(gradients), tuple(0 if need else None for need in needs)
+
+
+def _items(u, dim) -> int:
+    """The batch items of one place along the mapped axis."""
+    return u.shape[1 if dim == 0 else 0]
 
 
 def _fold(size: int, in_dims, tensors, places):
@@ -263,7 +345,7 @@ def _in_front(t, dim, size: int):
     return t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
 
 
-class _Eager(torch.autograd.Function):
+class LongConv(torch.autograd.Function):
     """The operator under autograd. torch's other form of a Function, with setup_context, takes 25 us more."""
 
     @staticmethod
@@ -274,7 +356,9 @@ class _Eager(torch.autograd.Function):
     backward = staticmethod(_differentiate)
 
 
-class _EagerBackward(torch.autograd.Function):
+class LongConvGradients(torch.autograd.Function):
+    """The operator's backward pass under autograd."""
+
     @staticmethod
     def forward(ctx, *arguments):
         _save_backward(ctx, arguments, None)
@@ -283,18 +367,32 @@ class _EagerBackward(torch.autograd.Function):
     backward = staticmethod(_differentiate_backward)
 
 
-class _Forward(torch.autograd.Function):
+class LongConvTransformed(torch.autograd.Function):
+    """The operator under torch.func's transforms and forward-mode derivatives."""
+
     forward = staticmethod(lambda *arguments: _forward_op(*arguments))
-    setup_context = staticmethod(_save)
     backward = staticmethod(_differentiate)
+    jvp = staticmethod(_push_forward)
     vmap = staticmethod(_vmap)
 
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _save(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:6])
 
-class _Backward(torch.autograd.Function):
+
+class LongConvGradientsTransformed(torch.autograd.Function):
+    """The operator's backward pass under torch.func's transforms and forward-mode derivatives."""
+
     forward = staticmethod(lambda *arguments: _backward_op(*arguments))
-    setup_context = staticmethod(_save_backward)
     backward = staticmethod(_differentiate_backward)
+    jvp = staticmethod(_push_forward_backward)
     vmap = staticmethod(_vmap_backward)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _save_backward(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[1:8])
 
 
 _library.impl("long_conv", _forward, "CompositeExplicitAutograd")

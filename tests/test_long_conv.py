@@ -1,6 +1,9 @@
 """The long convolution, against direct sums in float64."""
 
+import copy
+import io
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -9,6 +12,7 @@ import scipy.signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 from longconv_audio import FilterSpectrum, LongconvError, long_conv, prepare
 from longconv_audio.engines import selection, torch_long_conv, torch_rows
@@ -31,6 +35,12 @@ def one_thread():
 
 def gradients(y, tensors, dy):
     return torch.autograd.grad(y, list(tensors.values()), dy.to(y.dtype))
+
+
+def saved(value):
+    file = io.BytesIO()
+    torch.save(value, file)
+    return torch.load(io.BytesIO(file.getvalue()), weights_only=False)
 
 
 def wide(t):
@@ -268,8 +278,13 @@ def test_nothing_in_nothing_out(shape, mode):
         assert not gradient.any()
 
 
-def test_no_filters_no_channels():
-    assert long_conv(torch.ones(2, 1, 5), torch.ones(0, 4)).shape == (2, 0, 5)
+@pytest.mark.parametrize("inputs", [0, 1])
+def test_no_filters_no_channels(inputs):
+    u, k = torch.ones(2, inputs, 5, requires_grad=True), torch.ones(0, 4, requires_grad=True)
+    y = long_conv(u, k)
+    assert y.shape == (2, 0, 5)
+    assert [g.shape for g in torch.autograd.grad(y.sum(), (u, k))] == [u.shape, k.shape]
+    assert long_conv(u, FilterSpectrum(k.detach(), 10)).shape == (2, 0, 5)
 
 
 U, K = torch.ones(2, 4, 10), torch.ones(4, 5)
@@ -309,6 +324,17 @@ U, K = torch.ones(2, 4, 10), torch.ones(4, 5)
         ({"offset": True}, TypeError, "offset is True"),
         ({"offset": 5}, ValueError, r"offset is 5 and k has shape \(4, 5\)"),
         ({"offset": -1}, ValueError, "offset is -1"),
+        ({"offset": torch.tensor(1.5)}, TypeError, r"offset is tensor\(1.5000\), a Tensor; expected an integer"),
+        ({"offset": torch.tensor(True)}, TypeError, r"offset is tensor\(True\), a Tensor"),
+        ({"offset": torch.tensor([1, 2])}, TypeError, r"offset is tensor\(\[1, 2\]\), a Tensor"),
+        ({"offset": np.array([1, 2])}, TypeError, r"offset is array\(\[1, 2\]\), a ndarray"),
+        ({"offset": np.ones((9, 9))}, TypeError, r"offset is array.*\.\.\..*, a ndarray; expected an integer"),
+        ({"correlate": 1}, TypeError, "correlate is 1, a int; expected True or False"),
+        ({"correlate": None}, TypeError, "correlate is None"),
+        ({"u": torch.ones(2, 4, 10).to_sparse()}, TypeError, "u has layout torch.sparse_coo; expected a dense"),
+        ({"u": torch.nested.nested_tensor([U[0], U[1]])}, TypeError, "u is nested; expected a dense"),
+        ({"k": torch.ones(4, 5).to_sparse_csr()}, TypeError, "k has layout torch.sparse_csr"),
+        ({"d": torch.ones(4).to_mkldnn()}, TypeError, "d has layout torch._mkldnn"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, words):
@@ -329,6 +355,10 @@ def test_fused_engine_is_refused_where_it_is_not():
         (lambda: FilterSpectrum(K.clone().requires_grad_(), 10), "requires a gradient"),
         (lambda: FilterSpectrum(torch.ones(5), 10), r"k has shape \(5,\)"),
         (lambda: FilterSpectrum(K, 0), "length is 0"),
+        (
+            lambda: long_conv(U.to("meta"), FilterSpectrum(K, 10)),
+            r"FilterSpectrum of shape \(4, 5\) is on cpu and u on",
+        ),
         (lambda: long_conv(U, FilterSpectrum(K, 9)), "at most 9 samples"),
         (lambda: long_conv(U, FilterSpectrum(K, 11, mode="circular"), mode="circular"), "for 11 samples"),
         (lambda: long_conv(U, FilterSpectrum(K, 10), mode="circular"), "causal, full and same"),
@@ -340,6 +370,53 @@ def test_fused_engine_is_refused_where_it_is_not():
 def test_bad_preparations_are_named(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+def test_a_spectrum_is_of_the_filters_as_they_were():
+    k = K.clone()
+    spectrum, target = FilterSpectrum(k, 10), long_conv(U, K)
+    k.zero_()
+    torch.testing.assert_close(long_conv(U, spectrum), target)
+    gate = torch.ones_like(U, requires_grad=True)
+    torch.testing.assert_close(long_conv(U, spectrum, pre_gate=gate), target)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)), saved], ids=str)
+def test_a_spectrum_can_be_copied(copied):
+    spectrum = FilterSpectrum(torch.randn(4, 5), np.int64(10), mode="same", offset=2, correlate=True, engine="torch")
+    other = copied(spectrum)
+    assert other is not spectrum
+    assert repr(other) == repr(spectrum)
+    assert (other.call, other.engine, other.device) == (spectrum.call, spectrum.engine, spectrum.device)
+    assert torch.equal(long_conv(U, other, mode="same"), long_conv(U, spectrum, mode="same"))
+
+
+def test_a_spectrum_can_be_moved():
+    spectrum = FilterSpectrum(K, 10)
+    assert spectrum.to("cpu") is spectrum
+    moved = spectrum.to("meta")
+    assert moved.device == torch.device("meta")
+    assert long_conv(U.to("meta"), moved).shape == U.shape
+
+
+def test_a_spectrum_made_for_inference_serves_training():
+    with torch.inference_mode():
+        spectrum = FilterSpectrum(K.clone(), 10)
+    u = U.clone().requires_grad_()
+    long_conv(u, spectrum).sum().backward()
+    target = torch.autograd.grad(long_conv(u, K).sum(), u)
+    torch.testing.assert_close((u.grad,), target)
+
+
+@pytest.mark.parametrize("length", [10.0, "10", True, None, torch.tensor(True)])
+def test_a_spectrums_length_is_an_integer(length):
+    with pytest.raises(TypeError, match=r"length is .*; expected an integer, the number of samples"):
+        FilterSpectrum(K, length)
+
+
+def test_a_spectrum_passes_no_tangent_on():
+    with forward_ad.dual_level(), pytest.raises(ValueError, match=r"k of shape \(4, 5\) has a tangent"):
+        FilterSpectrum(forward_ad.make_dual(K, K), 10)
 
 
 def test_engines_are_asked_in_their_order(monkeypatch):
@@ -400,11 +477,32 @@ def test_no_memory_is_one_line_of_ours(monkeypatch):
         assert isinstance(caught.value, LongconvError)
 
 
+def test_no_memory_on_a_cpu():
+    u = torch.ones(1).expand(1 << 20, 4, 1 << 25)
+    with pytest.raises(
+        torch.OutOfMemoryError, match=r"^cpu has no memory for the convolution of u .*: [^.]*allocate \d+ bytes"
+    ) as caught:
+        long_conv(u, K)
+    assert isinstance(caught.value, LongconvError)
+
+
+def test_no_memory_for_what_is_prepared(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a\ntotal of ...")
+
+    monkeypatch.setattr(torch_long_conv, "prepare", full)
+    monkeypatch.setattr(torch_long_conv, "filter_spectrum", full)
+    with pytest.raises(LongconvError, match=r"convolution of u \(2, 4, 10\) with k \(4, 5\): .*9.00 GiB$"):
+        prepare(U, K)
+    with pytest.raises(LongconvError, match=r"^cpu has no memory for the spectrum of k \(4, 5\): .*9.00 GiB$"):
+        FilterSpectrum(K, 10)
+
+
 def test_a_gpu_that_cannot_says_so_once(monkeypatch):
     class Fused:
         why_not = staticmethod(lambda device, precision: "its compute capability is 7.5")
 
-    monkeypatch.setattr(selection, "_load", lambda name: (Fused if name == "cuda" else torch_long_conv, None))
+    monkeypatch.setattr(selection, "engine_module", lambda name: Fused if name == "cuda" else torch_long_conv)
     device = torch.device("cuda", 99)
     with pytest.warns(UserWarning, match=r"torch.fft on cuda:99: its compute capability is 7\.5"):
         assert selection.choose(None, device, "single") == ("torch", torch_long_conv)

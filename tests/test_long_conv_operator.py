@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.library import opcheck
+from torch.overrides import TorchFunctionMode
 
 from longconv_audio import FilterSpectrum, long_conv
 from longconv_audio.arguments import broadcast
@@ -102,6 +104,17 @@ def test_compiles_with_a_prepared_spectrum_and_under_autocast():
     torch.testing.assert_close(y, model(u, gate))
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+def test_compiles_what_makes_a_spectrum():
+    def model(u, k):
+        return long_conv(u, FilterSpectrum(k, 20))
+
+    torch._dynamo.reset()
+    u, k = torch.randn(2, 3, 20), torch.randn(3, 9)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(u, k), model(u, k))
+
+
 def test_exports():
     class Model(torch.nn.Module):
         def forward(self, u, k):
@@ -174,3 +187,102 @@ def test_autocast_casts_the_signals_and_never_the_filter(dtype):
         assert gradient.dtype == tensors[name].dtype
     with torch.autocast("cpu", dtype):
         assert long_conv(torch.ones(1, 1, 4).double(), torch.ones(1, 2)).dtype == torch.float64
+
+
+@SOME_CASES
+def test_forward_mode_is_the_derivative(case):
+    """torch.func and dual tensors, of the call and of its gradients."""
+    tensors, tangents = case.tensors(), case.tensors(seed=1)
+    names, values, directions = list(tensors), tuple(tensors.values()), tuple(tangents.values())
+
+    def call(*values):
+        return long_conv(**dict(zip(names, values, strict=True)), **case.options)
+
+    target = torch.autograd.functional.jvp(call, values, directions)[1]
+    torch.testing.assert_close(torch.func.jvp(call, values, directions)[1], target)
+    torch.testing.assert_close(torch.func.linearize(call, *values)[1](*directions), target)
+    with forward_ad.dual_level():
+        y = call(*map(forward_ad.make_dual, values, directions))
+        torch.testing.assert_close(forward_ad.unpack_dual(y).tangent, target)
+    inputs = tuple(t.clone().requires_grad_() for t in values)
+    check = {"check_undefined_grad": False, "fast_mode": True}
+    assert torch.autograd.gradcheck(call, inputs, check_forward_ad=True, **check)
+    assert torch.autograd.gradgradcheck(call, inputs, check_fwd_over_rev=True, **check)
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_forward_mode_nests_with_reverse_mode(power):
+    t = CASES[1].tensors()
+    loss = lambda u, k: long_conv(u, k, d=t["d"]).pow(power).sum()  # noqa: E731
+    t = {name: t[name][..., :6] for name in t}
+    target = torch.autograd.functional.hessian(loss, (t["u"], t["k"]))
+    forward_last = torch.func.hessian(loss, (0, 1))(t["u"], t["k"])
+    forward_first = torch.func.jacrev(torch.func.jacfwd(loss, (0, 1)), (0, 1))(t["u"], t["k"])
+    torch.testing.assert_close(forward_last, target)
+    torch.testing.assert_close(forward_first, target)
+    with pytest.raises(NotImplementedError, match="no forward-mode derivative of a forward-mode derivative"):
+        torch.func.jacfwd(torch.func.jacfwd(loss))(t["u"], t["k"])
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_vectorized_jacobians(strategy):
+    t = CASES[1].tensors()
+    call = lambda u, k: long_conv(u, k)  # noqa: E731
+    found = torch.autograd.functional.jacobian(call, (t["u"], t["k"]), vectorize=True, strategy=strategy)
+    torch.testing.assert_close(found, torch.autograd.functional.jacobian(call, (t["u"], t["k"])))
+
+
+def test_negated_tensors_are_what_they_are():
+    u = torch.randn(2, 3, 9, dtype=torch.complex128).conj().imag
+    k = torch.randn(3, 5, dtype=torch.double).requires_grad_()
+    assert u.is_neg()
+    y = long_conv(u, k)
+    torch.testing.assert_close(y, long_conv(u.resolve_neg(), k))
+    torch.testing.assert_close(
+        torch.autograd.grad(y, k, u, retain_graph=True), torch.autograd.grad(y, k, u.resolve_neg())
+    )
+
+
+def test_function_modes_see_the_operator():
+    seen = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        long_conv(torch.ones(2, 3, 9), torch.ones(3, 5))
+    assert OPERATORS.long_conv.default in seen
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, lambda f: lambda k, u: torch.func.jvp(f, (k, u), (k, u))[1]])
+def test_derivatives_in_compiled_code_are_left_to_torch(transform):
+    """Where the whole must be one graph it is an error, not the silent zeros of an operator's tangent."""
+    call = transform(lambda k, u: long_conv(u, k).square().sum())
+    u, k = torch.randn(2, 3, 9), torch.randn(3, 5)
+    torch._dynamo.reset()
+    torch.testing.assert_close(torch.compile(call, backend="aot_eager")(k, u), call(k, u))
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="long_conv's derivatives"):
+        torch.compile(call, backend="aot_eager", fullgraph=True)(k, u)
+
+
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0), (-1, -1)])
+def test_vmap_over_nothing(dims):
+    u, k = (torch.ones(shape).unsqueeze(dim or 0) for shape, dim in zip([(2, 3, 9), (3, 5)], dims, strict=True))
+    u, k = (t.squeeze(0) if d is None else t.narrow(d, 0, 0) for t, d in zip((u, k), dims, strict=True))
+    assert torch.vmap(long_conv, in_dims=dims)(u, k).shape == (0, 2, 3, 9)
+    grad = torch.func.grad(lambda u, k: long_conv(u, k).sum(), argnums=(0, 1))
+    assert [g.shape for g in torch.vmap(grad, in_dims=dims)(u, k)] == [(0, 2, 3, 9), (0, 3, 5)]
+
+
+def test_profiles_name_the_operator():
+    u, k = torch.ones(2, 3, 9), torch.ones(3, 5)
+    with torch.profiler.profile() as profile:
+        y = long_conv(u, k.clone().requires_grad_())
+        y.sum().backward()
+        long_conv(u, k)
+    names = {event.name for event in profile.events()}
+    assert {"longconv_audio::long_conv", "LongConv", "LongConvBackward"} <= names
+    assert type(y.grad_fn).__name__ == "LongConvBackward"

@@ -17,15 +17,13 @@ the other but the call's arguments; a prepared spectrum binds both to the engine
 from __future__ import annotations
 
 import functools
-import importlib
 import warnings
 from typing import NamedTuple
 
 from ..errors import LongconvError
 
 # In the order in which they are asked where no engine is named.
-_MODULES = {"cuda": "cuda.long_conv", "torch": "torch_long_conv"}
-ENGINES = tuple(_MODULES)
+ENGINES = ("cuda", "torch")
 
 
 class EngineUnavailableError(LongconvError, RuntimeError):
@@ -62,21 +60,17 @@ def _ready(name: str, device, precision: str):
     """The engine's module and None, or None and the reason why it cannot run there; a GPU's reason is said once."""
     if name == "cuda" and device.type != "cuda":
         return None, "the fused kernels need an NVIDIA GPU"
-    module, reason = _load(name)
-    if module is None:
-        return None, reason
+    module = engine_module(name)
     reason = module.why_not(device, precision)
     if reason is not None and name == "cuda" and precision != "double":
         warnings.warn(f"long_conv runs through torch.fft on {device}: {reason}", stacklevel=2)
     return (module, None) if reason is None else (None, reason)
 
 
-def _load(name: str):
-    """The engine's module, or None and the reason why there is none."""
-    path = f"{__package__}.{_MODULES[name]}"
-    try:
-        return importlib.import_module(path), None
-    except ModuleNotFoundError as error:
-        if path.startswith(error.name):
-            return None, "this version of longconv-audio does not have the fused kernels: pass engine=None or 'torch'"
-        return None, f"the module {error.name} is not installed"
+def engine_module(name: str):
+    """The module of an engine, imported at its first use by a statement that torch.compile can trace."""
+    if name == "cuda":
+        from .cuda import long_conv as module
+    else:
+        from . import torch_long_conv as module
+    return module
