@@ -42,8 +42,7 @@ struct FilterEntries {
   unsigned shared;
   const uint4* device;
   DEVICE FilterEntries of(unsigned shared, const Arguments& a, const Rows& rows) {
-    // Opaque, so that an address that is used in all of a row's parts is not worked out and kept for each of them.
-    return {shared, ptx::opaque(static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries)};
+    return {shared, static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries};
   }
   METHOD uint4 load(int unit, int row_block, int tile, int lane) const {
     const int entry = Spectrum<F>::entry(unit, row_block, tile, lane);
@@ -150,7 +149,7 @@ struct Place {
 template <class Number, class F, class S, bool RESIDENT>
 struct GroupForward {
   static constexpr int warps = F::points <= 2048 ? 4 : F::points <= 8192 ? 8 : 16, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = F::points <= 2048 ? 5 : F::points <= 4096 ? 3 : F::points <= 8192 ? 2 : 1;
+  static constexpr int blocks_per_multiprocessor = F::points <= 2048 ? 5 : F::points <= 4096 ? 3 : F::points <= 8192 && RESIDENT ? 2 : 1;
   using Input = StagedInput<Number, F, threads, S::pre_gate, S::aligned>;
   using Peaks = GroupPeaks<warps>;
   static constexpr unsigned input = Exchange<F>::bytes, tables = input + Input::bytes, peaks = tables + Tables<F>::bytes;
@@ -195,14 +194,18 @@ half_forward_group(Arguments a) {
       // Rows: all inner DFTs of each k1, and the product.
       const Place at = place(item);
       const auto inner = InnerMatrices::load<F>(tables, at.lane);
-      UNROLL for (int i = 0; i < F::units / G::warps; i++) {
-        const int unit = at.warp + i * G::warps;
+      auto convolve = [&](int unit) {
         uint4 twiddle[F::tiles];
         load_inner_twiddles<F>(twiddle, tables, unit, at.lane);
         SpectrumRows<F> s = inner_dft<F>(inner, exchange, twiddle, unit, at.lane);
         const auto fold = FoldTwiddle::load(tables + T::fold, at.lane);
         s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
         inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
+      };
+      if constexpr (ptx::stores_matrices) {
+        UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
+      } else {  // what stands in for the instruction takes the registers of a second unit
+        NO_UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
       }
       if (S::post_gate) {
         ptx::warp_barrier();  // the units' registers are free before the gate's are taken

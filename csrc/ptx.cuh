@@ -150,6 +150,12 @@ DEVICE void load_matrix(unsigned (&r)[4], unsigned at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
 }
+// Whether there is an instruction for what follows.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr bool stores_matrices = false;
+#else
+constexpr bool stores_matrices = true;
+#endif
 // The reverse of load_matrix<false>. Before sm_90 there is no stmatrix: each lane asks the lane that owns a row for its
 // address and stores its own four bytes of it, in as many wavefronts.
 DEVICE void store_matrix(unsigned at, unsigned r0, unsigned r1, unsigned r2, unsigned r3) {

@@ -195,6 +195,7 @@ DEVICE void load_matrix(unsigned (&r)[COUNT], unsigned at) {
   emulator::MatrixAccess m{at, r, COUNT, TRANSPOSED};
   emulator::collective(emulator::load_matrices, &m);
 }
+constexpr bool stores_matrices = true;
 DEVICE void store_matrix(unsigned at, unsigned r0, unsigned r1, unsigned r2, unsigned r3) {
   unsigned r[4] = {r0, r1, r2, r3};
   emulator::MatrixAccess m{at, r, 4, false};

@@ -109,12 +109,12 @@ class HalfShape:
         ways = ("in_shared",) if self.n1 == 1 else ("in_shared", "in_device")
         return next((way for way in ways if self.forward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
-    def blocks(self, aligned: bool) -> int:
+    def blocks(self, aligned: bool, keep: str) -> int:
         if self.points <= 256:
             return 8 if aligned else 5
         if self.n1 == 1:
             return 4 if aligned else 3
-        return {2048: 5, 4096: 3, 8192: 2}.get(self.points, 1)
+        return {2048: 5, 4096: 3, 8192: 2 if keep == "in_shared" else 1}.get(self.points, 1)
 
     def forward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
         keep = self.forward_keep(gpu) or "in_device"
@@ -122,7 +122,7 @@ class HalfShape:
         resident = str(keep == "in_shared").lower()
         name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {resident}>"
         shared = self.forward_bytes(keep, pre_gate, aligned)
-        return Kernel("half.cuh", name, 32 * self.warps, self.blocks(aligned), shared)
+        return Kernel("half.cuh", name, 32 * self.warps, self.blocks(aligned, keep), shared)
 
     def backward_bytes(self, keep: str, gated: bool, aligned: bool) -> int:
         """The same with sums of the filter's gradient in fp32, and the spectra of filter and row where they are kept.
