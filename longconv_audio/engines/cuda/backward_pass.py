@@ -70,12 +70,14 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     if not (dy.numel() and u.numel()):
         return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
     need_u, need_k, need_d, need_pre, need_post = needs
-    k_items, d_items = k.ndim == 3, need_d and d.ndim == 2
-    if (k_items or d_items) and u.shape[0] > GRID_Y:
-        return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
-
     number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
     x = operands(call, number, u, k, d, pre_gate, post_gate)
+    d_items = need_d and d.ndim == 2
+    # A skip term for each batch item makes filters of the items' own, whether or not its gradient is wanted.
+    if (x.filters.ndim == 3 or d_items) and u.shape[0] > GRID_Y:
+        del x  # before the pieces make theirs
+        return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+
     dy = rows(dy, x.u.dtype)
     how = backward_of(geometry(call, number, x, dy=dy), k.shape if need_k else None, need_d, d_items, on.gpu)
     arguments = how.arguments.copy()
