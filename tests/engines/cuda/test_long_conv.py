@@ -15,6 +15,7 @@ from generators import CASES, REQUIRED, Case, expected
 from longconv_audio.arguments import broadcast, default_precision
 from longconv_audio.engines import torch_long_conv
 from longconv_audio.engines.cuda import backward_pass, forward_pass, launch, plans, specialisations
+from longconv_audio.engines.cuda.arguments import Arguments
 from longconv_audio.engines.cuda.spectra import prepare_spectrum, serves
 from longconv_audio.engines.selection import Call
 
@@ -183,6 +184,51 @@ def test_gradients_of_rows_that_half_precision_has_no_room_for():
     case = Case((1, 1, 16384), (1, 5))
     check_gradients(case, torch.float16, on)
     assert any("single::convolve_backward" in kernel.name for kernel, _ in on.launches)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("alone", [None, "u", "pre_gate"])
+def test_one_input_of_filters_that_cancel(dtype, alone):
+    """Its gradient is a sum over the filters, far below each of theirs, which float16 may not even hold."""
+    names = ("u", "k", "d", "pre_gate", "post_gate")
+    case = Case((2, 1, 40), (50, 30), pre_gate=(2, 1, 40))
+    tensors = case.tensors(dtype)
+    tensors["k"] -= tensors["k"].mean(0) * (1 - 0.003)
+    for scale in (1, 1e5):
+        given = {**tensors, "k": tensors["k"] * scale}
+        inputs = broadcast(*(given.get(name) for name in names), case.mode)
+        dy = torch.ones(2, 50, 40, dtype=dtype)
+        needs = [t is not None and alone in (None, name) for name, t in zip(names, inputs, strict=True)]
+        wide = [None if t is None else t.double() for t in inputs]
+        wanted = torch_long_conv.backward(call_of(case, "double"), needs, dy.double(), *wide[:2], None, *wide[2:])
+        on = emulated.EmulatedLauncher()
+        got = backward_pass.gradients(on, call_of(case, "half"), needs, dy, *inputs[:2], None, *inputs[2:])
+        for name, need, one, other in zip(names, needs, got, wanted, strict=True):
+            if need:
+                noise = (one.double() - other).square().sum()
+                assert noise <= other.square().sum() * 10 ** (-0.1 * REQUIRED[dtype]), (name, scale)
+
+
+def test_filters_gradients_of_one_input_stay_in_half_precision():
+    case, on = Case((2, 1, 40), (3, 30)), emulated.EmulatedLauncher()
+    check_gradients(case, torch.float16, on, only="k")
+    assert not any("single::convolve" in kernel.name for kernel, _ in on.launches)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_of_rows_that_nobody_wants_take_one_items_room(dtype):
+    rows = (5, 2, 24)
+    case = Case(rows, (2, 9), d=(2,), pre_gate=rows, post_gate=(5, 2, 32), mode="full")
+    for only in ("k", "d", "u", "pre_gate", "post_gate"):
+        on = emulated.EmulatedLauncher()
+        check_gradients(case, dtype, on, only=only)
+        (given,) = (Arguments.from_buffer_copy(a) for kernel, a, _ in on.counted if "_backward" in kernel.name)
+        made = {"u": (given.du, given.du_strides), "pre_gate": (given.dpre_gate, given.dpre_strides)}
+        made["post_gate"] = given.dpost_gate, given.dpost_strides
+        unwanted = [made[name] for name in made if name != only]
+        assert len({at for at, _ in unwanted}) == 1
+        assert all(strides.batch == 0 for _, strides in unwanted)
+        assert only not in made or (made[only][0] != unwanted[0][0] and made[only][1].batch)
 
 
 def check_gradients(case: Case, dtype, on=None, spectrum=None, only=None):
