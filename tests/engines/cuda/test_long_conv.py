@@ -144,6 +144,40 @@ def test_wider_signals_are_cast(dtype, precision):
     assert all(torch.equal(a, b.to(dtype)) for a, b in zip(got[:4], right[:4], strict=True))
 
 
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 125), (torch.float16, 60)])
+@pytest.mark.parametrize(("length", "taps"), [(100, 1650), (100, 30000), (100, 300000), (1, 1000), (7, 112), (7, 113)])
+def test_filters_that_go_round_many_times(length, taps, dtype, least):
+    rows = (2, 2, length)
+    case = Case(rows, (2, taps), d=(2,), pre_gate=rows, mode="circular", offset=taps - 30, correlate=length == 7)
+    tensors = case.tensors(dtype)
+    names = ("u", "k", "d", "pre_gate", "post_gate")
+    inputs = broadcast(*(tensors.get(name) for name in names), case.mode)
+    wide = [None if t is None else t.double() for t in inputs]
+    call, on = call_of(case, default_precision(dtype)), emulated.EmulatedLauncher()
+    u, k, *others = inputs
+
+    def check_y(spectrum, d):
+        rest = (None if d is None else wide[2], *wide[3:])
+        wanted = torch_long_conv.forward(call_of(case, "double"), *wide[:2], None, *rest)
+        y = forward_pass.convolve(on, call, u, k, spectrum, d, *others[1:])
+        assert decibels(y, wanted) >= least
+
+    check_y(None, inputs[2])
+    check_y(prepare_spectrum(on, call, k, length), None)
+    dy = torch.randn(rows, generator=torch.Generator().manual_seed(5)).to(dtype)
+    needs = (True, True, False, True, False)
+    wanted = torch_long_conv.backward(call_of(case, "double"), needs, dy.double(), *wide[:2], None, *wide[2:])
+    got = backward_pass.gradients(on, call, needs, dy, u, k, None, *others)
+    for i in (0, 1, 3):
+        assert got[i].shape == wanted[i].shape
+        assert decibels(got[i], wanted[i]) >= least, names[i]
+
+
+def decibels(got, wanted) -> float:
+    """Of what is wanted above the error."""
+    return float(10 * torch.log10(wanted.square().sum() / (got.double() - wanted).square().sum()))
+
+
 @pytest.fixture
 def grids_of_two(monkeypatch):
     """Grids end at two blocks, and nothing is known of larger ones."""
