@@ -37,7 +37,7 @@ def on_gpu(tensors: dict) -> dict:
 def decaying(tensors: dict) -> dict:
     """The same with taps that fall by 60 dB from a filter's first to its last."""
     taps = tensors["k"].shape[-1]
-    return {**tensors, "k": tensors["k"] * 10 ** (-3 * torch.arange(taps) / taps)}
+    return {**tensors, "k": tensors["k"] * 10 ** (-3 * torch.arange(taps, device=tensors["k"].device) / taps)}
 
 
 def random(*shape, dtype=HALF, seed=0) -> torch.Tensor:
