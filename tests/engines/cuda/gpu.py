@@ -60,12 +60,14 @@ def nothing(*tensors) -> bool:
 
 
 def skip_power(case: Case, tensors: dict, dy) -> torch.Tensor:
-    """The power that d's gradient is expected to have.
+    """The power that an error of d's gradient is held against.
 
     It is a handful of numbers, each a sum of products of unrelated samples, whose sign is random: one that cancels
-    says nothing of how exact the sum is. Its square is expected to be the sum of the products' squares.
+    says nothing of how exact the sum is. Its square is expected to be the sum of the products' squares. The error is
+    a handful of numbers too. It is expected to be that of a tap of k's gradient, and the mean of four squares is more
+    than 4 times what is expected of it once in 300 times (chi-square): so much it may be.
     """
     samples = case.u[-1]
     start = -window(case.mode, samples, case.k[-1], case.offset, case.correlate).first
     at_time_zero = (dy * tensors.get("post_gate", 1.0))[..., start : start + samples]
-    return (at_time_zero * tensors["u"] * tensors.get("pre_gate", 1.0)).double().square().sum()
+    return 4 * (at_time_zero * tensors["u"] * tensors.get("pre_gate", 1.0)).double().square().sum()
