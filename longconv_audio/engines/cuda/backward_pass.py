@@ -221,9 +221,9 @@ def _results(arguments: Arguments, how: Backward, needs, x: Operands, dy):
     ):
         made = dy.new_empty(shape) if need else None
         results.append(made)
-        if given is not None and not need:
+        if made is None and given is not None:
             if spare is None:
-                spare = dy.new_empty(shape[1], max(how.shape[2], dy.shape[2]))
+                spare = dy.new_empty(how.shape[1], max(how.shape[2], dy.shape[2]))
             made = spare
             getattr(arguments, strides).batch = 0
         if made is not None:
