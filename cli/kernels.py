@@ -40,7 +40,7 @@ def kernels(
     from longconv_audio.engines.cuda.report import disassembler
     from longconv_audio.engines.cuda.specialisations import all_kernels
 
-    names = [name.strip() for name in arch.split(",")]
+    names = list(dict.fromkeys(name.strip() for name in arch.split(",")))
     for name in names:
         if name not in KNOWN:
             raise OptionError(f"--arch {name}: expected some of {', '.join(KNOWN)}")

@@ -70,12 +70,14 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     if not (dy.numel() and u.numel()):
         return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
     need_u, need_k, need_d, need_pre, need_post = needs
-    k_items, d_items = k.ndim == 3, need_d and d.ndim == 2
-    if (k_items or d_items) and u.shape[0] > GRID_Y:
+    number = _number(on, call, needs, u, k)
+    x = operands(call, number, u, k, d, pre_gate, post_gate)
+    d_items = need_d and d.ndim == 2
+    # A skip term for each batch item makes filters of the items' own, whether or not its gradient is wanted.
+    if (x.filters.ndim == 3 or d_items) and u.shape[0] > GRID_Y:
+        del x  # before the pieces make theirs
         return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
-    number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
-    x = operands(call, number, u, k, d, pre_gate, post_gate)
     dy = rows(dy, x.u.dtype)
     how = backward_of(geometry(call, number, x, dy=dy), k.shape if need_k else None, need_d, d_items, on.gpu)
     arguments = how.arguments.copy()
@@ -92,8 +94,9 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
         arguments.dspectrum = work + how.sums
     if how.scratch is not None:
         arguments.scratch = work + how.scratch
-    du, dpre, dpost = _results(arguments, how, x, dy)
+    du, dpre, dpost, spare = _results(arguments, how, needs, x, dy)
     on.launch(how.plan.rows, arguments, how.grid)
+    del spare
     dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum)
 
     def of_input(t, like):
@@ -111,7 +114,7 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
     if not (u.numel() and k.shape[-2]):
         return
     _, need_k, need_d, _, _ = needs
-    number = backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
+    number = _number(on, call, needs, u, k)
     g = geometry(call, number, operands(call, number, u, k, d, pre_gate, post_gate))
     dense = dense_strides(g, g.place.length)
     g = g._replace(dy=(dense.batch, dense.channel))
@@ -120,6 +123,19 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
     on.load(how.plan.rows)
     on.load(how.plan.gradient)
     tables_of(on, how.plan)
+
+
+def _number(on, call: Call, needs, u, k) -> str:
+    """The type that a call's gradients are computed in.
+
+    Where one input goes through many filters, its gradient and its gate's are sums over all of them. The kernels write
+    the terms in the type of their rows, and terms that cancel, or pass what float16 holds, are lost in 16 bits. So
+    they are made in single precision, summed in it, and the sum alone is rounded.
+    """
+    need_u, _, _, need_pre, _ = needs
+    if u.shape[1] < k.shape[-2] and (need_u or need_pre):
+        return "fp32"
+    return backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -190,18 +206,29 @@ def _usable(spectrum, chosen: Plan, number: str) -> bool:
     return (spectrum.dtype == torch.complex64) == (number == "fp32")
 
 
-def _results(arguments: Arguments, how: Backward, x: Operands, dy):
-    """Room for the gradients of the rows, which the kernel fills."""
-    du = dy.new_empty(how.shape)
-    arguments.du = du.data_ptr()
-    dpre = dpost = None
-    if x.pre_gate is not None:
-        dpre = dy.new_empty(how.shape)
-        arguments.dpre_gate = dpre.data_ptr()
-    if x.post_gate is not None:
-        dpost = dy.new_empty(dy.shape)
-        arguments.dpost_gate = dpost.data_ptr()
-    return du, dpre, dpost
+def _results(arguments: Arguments, how: Backward, needs, x: Operands, dy):
+    """Room for the gradients of u, pre_gate and post_gate, which the kernel fills; None for those not wanted.
+
+    The kernel makes those that nobody wants too, for no variants of it are compiled that do not. They go to what is
+    returned last: one batch item's rows, over which every other's are written.
+    """
+    need_u, _, _, need_pre, need_post = needs
+    results, spare = [], None
+    for name, strides, given, need, shape in (
+        ("du", "du_strides", x.u, need_u, how.shape),
+        ("dpre_gate", "dpre_strides", x.pre_gate, need_pre, how.shape),
+        ("dpost_gate", "dpost_strides", x.post_gate, need_post, dy.shape),
+    ):
+        made = dy.new_empty(shape) if need else None
+        results.append(made)
+        if made is None and given is not None:
+            if spare is None:
+                spare = dy.new_empty(how.shape[1], max(how.shape[2], dy.shape[2]))
+            made = spare
+            getattr(arguments, strides).batch = 0
+        if made is not None:
+            setattr(arguments, name, made.data_ptr())
+    return *results, spare
 
 
 def _taps_gradients(on, how: Backward, k, d, sums: int):

@@ -18,21 +18,22 @@ from pathlib import Path
 from .compiler import OPTIONS, Cubin, compile_kernel, compiler_version, source_folder, sources_digest
 
 # To be raised when the layout of an entry changes.
-_MAGIC = b"longconv cubin 1"
-_HEAD = struct.Struct(f"<{len(_MAGIC)}s32sI")  # magic, SHA-256 of the rest, length of the symbol's name
+_MAGIC = b"longconv cubin 2"
+_HEAD = struct.Struct(f"<{len(_MAGIC)}s32s")  # magic, SHA-256 of the rest
+_LENGTH = struct.Struct("<I")  # of the symbol's name; the name and the code follow
 
 _complained: set[str] = set()
 
 
-def cubin(header: str, name: str, arch: str, folder: Path | None = None) -> Cubin:
+def cubin(header: str, name: str, arch: str, folder: Path | None = None, *, anew: bool = False) -> Cubin:
     """The kernel's machine code: from the cache, else compiled and put there.
 
-    Arguments and errors as of `compile_kernel`. A cache that cannot be used costs time and nothing else: it is warned
-    of once.
+    Arguments and errors as of `compile_kernel`; with `anew` what the cache has is replaced. A cache that cannot be used
+    costs time and nothing else: it is warned of once.
     """
     folder = folder or source_folder()
     entry = _entry(header, name, arch, folder)
-    found = None if entry is None else _read(entry)
+    found = None if entry is None or anew else _read(entry)
     if found is None:
         found = compile_kernel(header, name, arch, folder)
         # Sources that were edited meanwhile may be in there, or may not.
@@ -71,16 +72,19 @@ def _read(entry: Path) -> Cubin | None:
         return None
     if len(content) < _HEAD.size:
         return None
-    magic, checksum, length = _HEAD.unpack_from(content)
+    magic, checksum = _HEAD.unpack_from(content)
     rest = content[_HEAD.size :]
     if magic != _MAGIC or hashlib.sha256(rest).digest() != checksum:
         return None
-    return Cubin(rest[length:], rest[:length].decode())
+    (length,) = _LENGTH.unpack_from(rest)
+    symbol, code = rest[_LENGTH.size :][:length], rest[_LENGTH.size + length :]
+    return Cubin(code, symbol.decode(), cached=True)
 
 
 def _write(entry: Path, made: Cubin) -> None:
-    rest = made.symbol.encode() + made.code
-    head = _HEAD.pack(_MAGIC, hashlib.sha256(rest).digest(), len(made.symbol.encode()))
+    symbol = made.symbol.encode()
+    rest = _LENGTH.pack(len(symbol)) + symbol + made.code
+    head = _HEAD.pack(_MAGIC, hashlib.sha256(rest).digest())
     unfinished = None
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import CompilerError
@@ -23,10 +23,17 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Cubin:
-    """Machine code of one kernel, and the name under which it is found in there."""
+    """Machine code of one kernel.
+
+    Args:
+        code: all of it.
+        symbol: the name under which the kernel is found in there.
+        cached: whether it was compiled by an earlier run.
+    """
 
     code: bytes
     symbol: str
+    cached: bool = field(default=False, compare=False)
 
 
 def compile_kernel(header: str, name: str, arch: str, folder: Path | None = None) -> Cubin:

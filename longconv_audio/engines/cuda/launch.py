@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .cache import cubin
+from .compiler import Cubin
 from .errors import LaunchError
 from .gpus import LOWEST, Gpu, arch_name, gpu_of
 from .specialisations import GRID_Y, Kernel
@@ -34,6 +35,7 @@ class Launcher:
         self._functions: dict[str, Any] = {}
         self._tables: dict[Any, Any] = {}
         self._thread = threading.local()
+        self._context = None  # the device's own, kept for as long as the process runs
         self._making = threading.RLock()
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
@@ -101,13 +103,25 @@ class Launcher:
     def _make_context_current(self):
         """What the CUDA runtime does at its first call in a thread: torch may have made none in this one."""
         driver, what = _driver(), f"using GPU {self.index}"
-        device = _check(driver.cuDeviceGet(self.index), what)
-        context = _check(driver.cuDevicePrimaryCtxRetain(device), what)
-        _check(driver.cuCtxSetCurrent(context), what)
-        return context
+        with self._making:
+            if self._context is None:
+                device = _check(driver.cuDeviceGet(self.index), what)
+                self._context = _check(driver.cuDevicePrimaryCtxRetain(device), what)
+        _check(driver.cuCtxSetCurrent(self._context), what)
+        return self._context
 
     def _load(self, kernel: Kernel):
-        made = cubin(kernel.header, kernel.name, self.gpu.arch)
+        """The kernel on the device. What the driver refuses of an earlier run's code is compiled anew, once."""
+        named = (kernel.header, kernel.name, self.gpu.arch)
+        made = cubin(*named)
+        try:
+            return self._load_code(kernel, made)
+        except LaunchError:
+            if not made.cached:
+                raise
+        return self._load_code(kernel, cubin(*named, anew=True))
+
+    def _load_code(self, kernel: Kernel, made: Cubin):
         driver = _driver()
         what = f"loading {kernel.name} for {self.gpu.arch}"
         library = _check(driver.cuLibraryLoadData(made.code, None, None, 0, None, None, 0), what)

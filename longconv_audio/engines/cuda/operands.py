@@ -12,6 +12,7 @@ from ..selection import Call
 
 KINDS = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 _HALF = {torch.bfloat16: "bf16"}
+_TURNS = 16  # of a circular filter that kernels add up in float32 and keep 125 dB
 
 
 class Operands(NamedTuple):
@@ -19,7 +20,7 @@ class Operands(NamedTuple):
 
     Args:
         u, pre_gate, post_gate: rows `(B, H or 1, time)` in the kernels' type, each row dense.
-        filters: `(F, K)` or `(B, F, K)`, float32, dense.
+        filters: `(F, K)` or `(B, F, K)`, float32, dense; K is less than k's where that was `folded`.
         skips: for each filter its skip term, float32, dense; or None.
     """
 
@@ -148,6 +149,21 @@ def cast(t, dtype: torch.dtype):
     return t if t.dtype == dtype else t.to(dtype)
 
 
+def folded(call: Call, k, length: int):
+    """The taps in float32: of a circular filter that goes round many times, as many as the circle has.
+
+    The kernel that makes spectra adds the turns up one after the other, and each sum is rounded. Here it is the last
+    alone.
+    """
+    taps = k.shape[-1]
+    if call.mode != "circular" or taps <= _TURNS * length:
+        return cast(k, torch.float32)
+    whole = taps - taps % length
+    sums = k[..., :whole].unflatten(-1, (-1, length)).sum(-2, dtype=torch.float64)
+    sums[..., : taps - whole] += k[..., whole:]
+    return sums.to(torch.float32)
+
+
 def row_strides(t) -> tuple[int, int]:
     """Elements from one batch item, and from one channel, to the next; 0 where there is no next."""
     batch, channel, _ = t.stride()
@@ -161,10 +177,10 @@ def _filters(call: Call, u, k, d):
     A skip term that differs between the channels of one filter makes it as many filters, and one that differs between
     batch items makes filters of the items' own.
     """
-    k = cast(k, torch.float32)
+    batch, inputs, length = u.shape
+    k = folded(call, k, length)
     if d is None:
         return k.contiguous(), None
-    batch, inputs, length = u.shape
     channels = k.shape[-2] if inputs == 1 else inputs
     d = cast(d, torch.float32)
     if d.ndim == 2 and (d.stride(0) == 0 or batch == 1):

@@ -138,7 +138,10 @@ def read_cubin(cubin: Cubin) -> Compiled:
 
 
 def count_instructions(code: bytes) -> Counter | None:
-    """How often each instruction stands in a cubin's machine code; None where there is no `nvdisasm` to read it."""
+    """How often each instruction stands in a cubin's machine code; None where there is no `nvdisasm` to read it.
+
+    Of an instruction's modifiers .F64 alone is told, however it is spelt: conversions are of every type.
+    """
     tool = disassembler()
     if tool is None:
         return None
@@ -148,7 +151,8 @@ def count_instructions(code: bytes) -> Counter | None:
         done = subprocess.run([tool, "-c", file.name], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CudaEngineError(f"{tool} cannot read a cubin: {' '.join(done.stderr.split())}")
-    return Counter(_INSTRUCTION.findall(done.stdout))
+    found = _INSTRUCTION.findall(done.stdout)
+    return Counter(f"{name}.F64" if _OF_DOUBLES.search(modifiers) else name for name, modifiers in found)
 
 
 @functools.cache
@@ -166,9 +170,10 @@ def disassembler() -> str | None:
 
 
 # `/*0a10*/  @!P0 HMMA.16816.F32 R4, ...`
-_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", re.MULTILINE)
+_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)((?:\.\w+)*)", re.MULTILINE)
 _TENSOR = ("HMMA", "IMMA", "BMMA", "DMMA", "HGMMA", "UTCHMMA", "QMMA", "OMMA")
-_DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "DMMA")
+_DOUBLE = ("DADD", "DMUL", "DFMA", "DSETP", "DMNMX", "DMMA", "F2F.F64", "F2I.F64", "I2F.F64", "FRND.F64", "MUFU.F64")
+_OF_DOUBLES = re.compile(r"\.(F64|RCP64H|RSQ64H)\b")  # conversions to and from, and first guesses of 1/x and sqrt(x)
 _LOCAL = ("LDL", "STL")
 
 

@@ -13,7 +13,7 @@ import torch
 from ...windows import window
 from ..selection import Call
 from .arguments import FilterArguments, Strides, TableArguments
-from .operands import Geometry, kernel_offset, number_of
+from .operands import Geometry, folded, kernel_offset, number_of
 from .plans import Kernel, Plan, Sizes
 from .specialisations import plan
 from .tables import single_tables
@@ -100,7 +100,8 @@ def filter_tables_of(on, chosen: Plan) -> int:
 def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
     """The spectra of k for calls on up to `length` samples, or exactly so many if circular."""
     number = number_of(call.precision, torch.float16)  # spectra are the same for both 16-bit types
-    filters = k.to(torch.float32).reshape(-1, k.shape[-1]).contiguous()
+    filters = folded(call, k, length)
+    filters = filters.reshape(-1, filters.shape[-1]).contiguous()
     g = Geometry(call, number, (1, 1, length), filters.shape, False, (0, 0), None, None, None, True)
     chosen = plan(Sizes(number, length, g.place.length), on.gpu)
     maker = spectra_maker(g, chosen)

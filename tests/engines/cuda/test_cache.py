@@ -87,6 +87,28 @@ def test_damaged_entry_is_rebuilt(sources, compilations, damage):
     assert len(compilations) == 2
 
 
+def test_no_byte_of_an_entrys_head_may_be_wrong(sources, compilations):
+    whole = cache.cubin(*KERNEL, sources)
+    (entry,) = entries()
+    content = entry.read_bytes()
+    for at in range(cache._HEAD.size + cache._LENGTH.size + len(whole.symbol)):
+        for bit in (1, 128):
+            entry.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+            assert cache._read(entry) is None
+    assert cache.cubin(*KERNEL, sources) == whole
+    assert len(compilations) == 2
+    assert entry.read_bytes() == content
+
+
+def test_anew_is_compiled_whatever_the_cache_has(sources, compilations):
+    first = cache.cubin(*KERNEL, sources)
+    assert not first.cached
+    assert cache.cubin(*KERNEL, sources).cached
+    assert not cache.cubin(*KERNEL, sources, anew=True).cached
+    assert len(compilations) == 2
+    assert len(entries()) == 1
+
+
 def test_folder_that_cannot_be_written_is_said_once(sources, monkeypatch, tmp_path, recwarn):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

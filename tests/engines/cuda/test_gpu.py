@@ -10,8 +10,21 @@ from torch.library import opcheck
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from generators import CASES, REQUIRED, Case, expected
-from gpu import DTYPES, HALF, SINGLE, decibels_below, needs_gpu, nothing, on_gpu, random, skip_power
+from generators import CASES, Case, expected
+from generators import REQUIRED as REQUIRED_OF_TORCH
+from gpu import (
+    DTYPES,
+    HALF,
+    REQUIRED,
+    SINGLE,
+    decaying,
+    decibels_below,
+    needs_gpu,
+    nothing,
+    on_gpu,
+    random,
+    skip_power,
+)
 
 from longconv_audio import FilterSpectrum, long_conv
 from longconv_audio.arguments import broadcast
@@ -28,25 +41,29 @@ def test_forward(case, dtype):
     tensors = case.tensors(dtype)
     wanted = expected(case, tensors)
     got = long_conv(**on_gpu(tensors), **case.options, engine="cuda").detach().double().cpu().numpy()
-    assert np.sum((got - wanted) ** 2) <= np.sum(wanted**2) * 10 ** (0.1 * (6 - REQUIRED[dtype]))
+    assert np.sum((got - wanted) ** 2) <= np.sum(wanted**2) * 10 ** (-0.1 * REQUIRED[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gradients(case, dtype):
-    check_gradients(case, dtype)
+    check_gradients(case, case.tensors(dtype), REQUIRED[dtype])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("length", LENGTHS)
 def test_every_size_with_its_gradients(length, dtype):
     rows = (5, 4, length)
-    check_gradients(Case(rows, (4, length), d=(4,), pre_gate=rows, post_gate=rows), dtype)
+    case = Case(rows, (4, length), d=(4,), pre_gate=rows, post_gate=rows)
+    # An H200 gives 59.9 dB for the filter's gradient at 16384 points, and more than is required everywhere else.
+    required = 59.5 if (length, dtype) == (16384, HALF) else REQUIRED[dtype]
+    check_gradients(case, decaying(case.tensors(dtype)), required)
 
 
-def check_gradients(case: Case, dtype):
+def check_gradients(case: Case, tensors: dict, required: float):
     """y and all gradients against float64, and a second time bit for bit the same."""
-    tensors = on_gpu(case.tensors(dtype))
+    tensors = on_gpu(tensors)
+    least = {"y": REQUIRED[tensors["u"].dtype]}
     wide = {name: t.detach().double().requires_grad_() for name, t in tensors.items()}
     y = long_conv(**tensors, **case.options, engine="cuda")
     wanted = long_conv(**wide, **case.options, engine="torch")
@@ -56,23 +73,38 @@ def check_gradients(case: Case, dtype):
     for name, one, other in zip(("y", *tensors), (y, *got), (wanted, *right), strict=True):
         power = skip_power(case, wide, dy.double()) if name == "d" else None
         if not nothing(one, other):  # taps that no output sees have no gradient
-            assert decibels_below(one, other, power) >= REQUIRED[dtype] - 10, name
+            assert decibels_below(one, other, power) >= least.get(name, required), name
     again = torch.autograd.grad(long_conv(**tensors, **case.options, engine="cuda"), tensors.values(), dy)
     assert all(torch.equal(a, b) for a, b in zip(got, again, strict=True))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_filters_gradient_is_as_exact_as_the_forward_pass(length, dtype):
+    """Of white filters: half of a transform's energy is at times that y has, and half at lags that they have."""
+    tensors = on_gpu(Case((8, 4, length), (4, length)).tensors(dtype))
+    wide = {name: t.detach().double().requires_grad_() for name, t in tensors.items()}
+    y, wanted = long_conv(**tensors, engine="cuda"), long_conv(**wide, engine="torch")
+    dy = random(*y.shape, dtype=dtype)
+    (found,), (right,) = (
+        torch.autograd.grad(y, tensors["k"], dy), torch.autograd.grad(wanted, wide["k"], dy.double()),
+    )  # fmt: skip
+    assert decibels_below(found, right) >= decibels_below(y, wanted) - 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_each_gradient_alone(dtype):
     case = Case((3, 4, 200), (4, 90), d=(4,), pre_gate=(3, 4, 200), post_gate=(3, 4, 200))
-    tensors = on_gpu(case.tensors(dtype))
-    y = long_conv(**tensors, engine="cuda")
-    dy = torch.randn_like(y)
-    every = dict(zip(tensors, torch.autograd.grad(y, tensors.values(), dy), strict=True))
+    tensors = on_gpu(decaying(case.tensors(dtype)))
+    wide = {name: t.detach().double().requires_grad_() for name, t in tensors.items()}
+    y = long_conv(**wide, engine="torch")
+    dy = random(*y.shape, dtype=dtype)
+    every = dict(zip(tensors, torch.autograd.grad(y, wide.values(), dy.double()), strict=True))
     for name in tensors:
         alone = {n: t.detach().requires_grad_(n == name) for n, t in tensors.items()}
         (gradient,) = torch.autograd.grad(long_conv(**alone, engine="cuda"), alone[name], dy)
-        power = skip_power(case, tensors, dy) if name == "d" else None
-        assert decibels_below(gradient, every[name], power) > REQUIRED[dtype] - 10, name
+        power = skip_power(case, wide, dy.double()) if name == "d" else None
+        assert decibels_below(gradient, every[name], power) >= REQUIRED[dtype], name
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -81,7 +113,8 @@ def test_strides_of_every_kind(length, dtype):
     """Samples and rows that lie apart, rows that begin anywhere and shared ones, of y's gradient too."""
     rows = (6, 4, length)
     case = Case(rows, (4, length), d=(4,), pre_gate=rows, post_gate=rows)
-    plain = on_gpu(case.tensors(dtype))
+    plain = on_gpu(decaying(case.tensors(dtype)))
+    wide = {name: t.detach().double().requires_grad_() for name, t in plain.items()}
     apart = dict(plain)
     apart["u"] = plain["u"].detach().permute(2, 0, 1).contiguous().permute(1, 2, 0)
     room = torch.zeros(6, 4, length + 3, dtype=dtype, device="cuda")
@@ -90,34 +123,35 @@ def test_strides_of_every_kind(length, dtype):
     apart["k"] = plain["k"].detach().t().contiguous().t()
     apart = {name: t.detach().requires_grad_() for name, t in apart.items()}
     dy = random(*rows, dtype=dtype)
-    y, z = long_conv(**plain, engine="cuda"), long_conv(**apart, engine="cuda")
-    assert decibels_below(z, y) > REQUIRED[dtype] - 6
+    y, z = long_conv(**wide, engine="torch"), long_conv(**apart, engine="cuda")
+    assert decibels_below(z, y) >= REQUIRED[dtype]
     apart_dy = dy.permute(2, 1, 0).contiguous().permute(2, 1, 0)
     found = torch.autograd.grad(z, apart.values(), apart_dy)
-    for name, a, b in zip(plain, found, torch.autograd.grad(y, plain.values(), dy), strict=True):
-        power = skip_power(case, plain, dy) if name == "d" else None
-        assert decibels_below(a, b, power) > REQUIRED[dtype] - 10, name
+    right = torch.autograd.grad(y, wide.values(), dy.double(), retain_graph=True)
+    for name, a, b in zip(wide, found, right, strict=True):
+        power = skip_power(case, wide, dy.double()) if name == "d" else None
+        assert decibels_below(a, b, power) >= REQUIRED[dtype], name
     (a,) = torch.autograd.grad(long_conv(**apart, engine="cuda").sum(), apart["u"])
-    (b,) = torch.autograd.grad(long_conv(**plain, engine="cuda"), plain["u"], torch.ones_like(y))
-    assert decibels_below(a, b) > REQUIRED[dtype] - 10
+    (b,) = torch.autograd.grad(y.sum(), wide["u"])
+    assert decibels_below(a, b) >= REQUIRED[dtype]
 
 
-@pytest.mark.parametrize(("dtype", "precision", "required"), [(SINGLE, "half", 60), (torch.float64, "single", 130)])
+@pytest.mark.parametrize(("dtype", "precision", "required"), [(SINGLE, "half", 60), (torch.float64, "single", 125)])
 def test_signals_wider_than_the_precision(dtype, precision, required):
     case = Case((3, 4, 3000), (4, 3000), pre_gate=(3, 4, 3000))
-    tensors = on_gpu(case.tensors(dtype))
+    tensors = on_gpu(decaying(case.tensors(dtype)))
     y = long_conv(**tensors, precision=precision, engine="cuda")
     wide = {name: t.detach().double().requires_grad_() for name, t in tensors.items()}
     target = long_conv(**wide)
     assert y.dtype == dtype
-    assert decibels_below(y, target) > required - 10
+    assert decibels_below(y, target) >= required
     dy = torch.randn_like(y)
     found, right = (
         torch.autograd.grad(y, tensors.values(), dy), torch.autograd.grad(target, wide.values(), dy.double()),
     )  # fmt: skip
     for name, a, b in zip(tensors, found, right, strict=True):
         assert a.dtype == dtype
-        assert decibels_below(a, b) > required - 10, name
+        assert decibels_below(a, b) >= required, name
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -128,9 +162,10 @@ def test_prepared_spectrum(case, dtype):
     precision = "single" if dtype == SINGLE else "half"
     kind = {"mode": case.mode, "precision": precision}
     options = {"offset": case.offset, "correlate": case.correlate}
-    target = long_conv(k=k, **tensors, **case.options, engine="cuda")
-    dy = torch.randn_like(target)
-    right = torch.autograd.grad(target, tensors.values(), dy)
+    wide = {name: t.detach().double().requires_grad_() for name, t in tensors.items()}
+    target = long_conv(k=k.double(), **wide, **case.options, engine="torch")
+    dy = random(*target.shape, dtype=dtype)
+    right = torch.autograd.grad(target, wide.values(), dy.double())
     longer = 0 if case.mode == "circular" else 400
     for spectrum in (
         FilterSpectrum(k, case.u[2], **kind, **options),
@@ -139,19 +174,21 @@ def test_prepared_spectrum(case, dtype):
     ):
         assert spectrum.engine == "cuda"
         y = long_conv(k=spectrum, **tensors, **case.options)
-        for a, b in zip((y, *torch.autograd.grad(y, tensors.values(), dy)), (target, *right), strict=True):
+        found = torch.autograd.grad(y, tensors.values(), dy)
+        for name, a, b in zip(("y", *tensors), (y, *found), (target, *right), strict=True):
+            power = skip_power(case, wide, dy.double()) if name == "d" else None
             if nothing(b):  # the filter begins after the last sample; what taps of a longer spectrum leave is rounding
                 b = b + tensors["u"].detach().norm() * k.norm()
                 a = a + tensors["u"].detach().norm() * k.norm()
-            assert not b.numel() or decibels_below(a, b) > REQUIRED[dtype] - 10
+            assert not b.numel() or decibels_below(a, b, power) >= REQUIRED[dtype], name
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_rows_too_long_for_the_kernels_go_to_torch(dtype):
     case = Case((2, 2, 40000), (2, 40000), pre_gate=(2, 2, 40000))
-    tensors = on_gpu(case.tensors(dtype))
-    y = long_conv(**tensors)
-    assert decibels_below(y, long_conv(**{name: t.double() for name, t in tensors.items()})) > REQUIRED[dtype] - 6
+    tensors = on_gpu(decaying(case.tensors(dtype)))
+    y, wide = long_conv(**tensors), long_conv(**{name: t.double() for name, t in tensors.items()})
+    assert decibels_below(y, wide) >= REQUIRED_OF_TORCH[dtype]
     y.sum().backward()
     assert all(t.grad is not None for t in tensors.values())
     with pytest.raises(EngineUnavailableError, match="40000 samples"):
@@ -160,7 +197,7 @@ def test_rows_too_long_for_the_kernels_go_to_torch(dtype):
     k = tensors.pop("k").detach()
     spectrum = FilterSpectrum(k, 40000, precision=precision)
     assert spectrum.engine == "torch"
-    assert decibels_below(long_conv(k=spectrum, **tensors), y) > REQUIRED[dtype] - 6
+    assert decibels_below(long_conv(k=spectrum, **tensors), wide) >= REQUIRED_OF_TORCH[dtype]
     with pytest.raises(EngineUnavailableError, match="40000 samples"):
         FilterSpectrum(k, 40000, precision=precision, engine="cuda")
 
@@ -171,13 +208,13 @@ def test_a_call_that_outgrows_its_spectrums_engine(dtype):
     u, k = random(2, 3, 16384, dtype=dtype), random(3, 16384, dtype=SINGLE)
     spectrum = FilterSpectrum(k, 16384, precision="single" if dtype == SINGLE else "half")
     y = long_conv(u, spectrum, mode="full")
-    assert decibels_below(y, long_conv(u.double(), k, mode="full")) > REQUIRED[dtype] - 6
+    assert decibels_below(y, long_conv(u.double(), k, mode="full")) >= REQUIRED_OF_TORCH[dtype]
 
 
 def test_more_than_32_bits_count():
     """Forward and backward on rows whose last samples lie beyond 2^32 bytes and 2^31 elements."""
     shape = (33, 4096, 16384)
-    k = random(*shape[1:], dtype=SINGLE, seed=1).requires_grad_()
+    k = decaying({"k": random(*shape[1:], dtype=SINGLE, seed=1)})["k"].requires_grad_()
     u, dy = (torch.empty(shape, dtype=HALF, device="cuda") for _ in range(2))
     for i in range(shape[0]):
         u[i], dy[i] = random(*shape[1:], seed=2 + i), random(*shape[1:], seed=100 + i)
@@ -189,9 +226,9 @@ def test_more_than_32_bits_count():
         target = long_conv(*wide)
         right = torch.autograd.grad(target, wide, dy[:, one].double())
         for item in (0, 32):
-            assert decibels_below(y[item, one], target[item]) > REQUIRED[HALF] - 6
-            assert decibels_below(du[item, one], right[0][item]) > REQUIRED[HALF] - 6
-        assert decibels_below(dk[one], right[1]) > REQUIRED[HALF] - 6
+            assert decibels_below(y[item, one], target[item]) >= REQUIRED[HALF]
+            assert decibels_below(du[item, one], right[0][item]) >= REQUIRED[HALF]
+        assert decibels_below(dk[one], right[1]) >= 59.5  # see test_every_size_with_its_gradients
 
 
 SHARINGS = pytest.mark.parametrize("case", [CASES[i] for i in (1, 3, 6, 9, 16, 23)], ids=str)
@@ -231,7 +268,7 @@ def test_vmap_is_a_loop(case):
 
     y = torch.vmap(call)(*(torch.stack([t[name] for t in tensors]) for name in names))
     loop = torch.stack([call(*t.values()) for t in tensors])
-    assert nothing(y, loop) or decibels_below(y, loop) > REQUIRED[SINGLE] - 6
+    assert nothing(y, loop) or decibels_below(y, loop) >= REQUIRED[SINGLE]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

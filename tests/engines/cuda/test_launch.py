@@ -1,5 +1,6 @@
 """What stands before a launch: why there can be none, what the driver says, and grids. No GPU is needed."""
 
+import contextlib
 import ctypes
 import re
 import sys
@@ -84,7 +85,9 @@ def test_each_thread_has_the_context(driver):
     thread = threading.Thread(target=on.launch, args=(KERNEL, TableArguments(77), (1, 1)))
     thread.start()
     thread.join()
-    assert [name for name, _ in made.calls].count("cuCtxSetCurrent") == 2
+    names = [name for name, _ in made.calls]
+    assert names.count("cuCtxSetCurrent") == 2
+    assert names.count("cuDevicePrimaryCtxRetain") == 1
 
 
 def test_the_argument_is_passed_by_the_address_of_its_address(driver):
@@ -109,6 +112,22 @@ def test_failure_of_the_driver_is_one_of_ours(driver, call, what):
     driver(fails=call, status=Status(2, "CUDA_ERROR_OUT_OF_MEMORY"))
     with pytest.raises(LaunchError, match=f"{what}.*half_tables.*: some words of the driver"):
         launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+
+
+@pytest.mark.parametrize("call", ["cuLibraryLoadData", "cuLibraryGetKernel"])
+@pytest.mark.parametrize("always", [False, True])
+def test_what_the_driver_refuses_of_the_cache_is_compiled_once_anew(driver, monkeypatch, call, always):
+    made, asked = driver(fails=call, status=Status(200, "CUDA_ERROR_INVALID_IMAGE")), []
+
+    def cubin(*_, anew=False):
+        asked.append(anew)
+        made.fails = call if always or not anew else ""
+        return Cubin(b"code", "symbol", cached=not anew)
+
+    monkeypatch.setattr(launch, "cubin", cubin)
+    with pytest.raises(LaunchError, match="loading") if always else contextlib.nullcontext():
+        launch.Launcher(0).launch(KERNEL, TableArguments(), (1, 1))
+    assert asked == [False, True]
 
 
 def test_driver_too_old_is_said(driver):

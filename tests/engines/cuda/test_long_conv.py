@@ -10,11 +10,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import emulated
-from generators import CASES, REQUIRED, Case, expected
+from generators import CASES, Case, expected
+from gpu import REQUIRED
 
 from longconv_audio.arguments import broadcast, default_precision
 from longconv_audio.engines import torch_long_conv
-from longconv_audio.engines.cuda import backward_pass, forward_pass
+from longconv_audio.engines.cuda import backward_pass, forward_pass, launch, plans, specialisations
+from longconv_audio.engines.cuda.arguments import Arguments
 from longconv_audio.engines.cuda.spectra import prepare_spectrum, serves
 from longconv_audio.engines.selection import Call
 
@@ -43,8 +45,7 @@ def check(case: Case, dtype, on=None, spectrum=None):
     assert got.dtype == dtype
     assert got.shape == wanted.shape
     noise = np.sum((got.double().numpy() - wanted) ** 2)
-    # A handful of samples does not average: their rounding may lie 6 dB above the mean.
-    assert noise <= np.sum(wanted**2) * 10 ** (0.1 * (6 - REQUIRED[dtype]))
+    assert noise <= np.sum(wanted**2) * 10 ** (-0.1 * REQUIRED[dtype])
 
 
 @pytest.mark.parametrize("case", SINGLE, ids=str)
@@ -143,14 +144,63 @@ def test_wider_signals_are_cast(dtype, precision):
     assert all(torch.equal(a, b.to(dtype)) for a, b in zip(got[:4], right[:4], strict=True))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_more_rows_than_a_grid_has(dtype, monkeypatch):
-    for module in (forward_pass, backward_pass):
+@pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 125), (torch.float16, 60)])
+@pytest.mark.parametrize(("length", "taps"), [(100, 1650), (100, 30000), (100, 300000), (1, 1000), (7, 112), (7, 113)])
+def test_filters_that_go_round_many_times(length, taps, dtype, least):
+    rows = (2, 2, length)
+    case = Case(rows, (2, taps), d=(2,), pre_gate=rows, mode="circular", offset=taps - 30, correlate=length == 7)
+    tensors = case.tensors(dtype)
+    names = ("u", "k", "d", "pre_gate", "post_gate")
+    inputs = broadcast(*(tensors.get(name) for name in names), case.mode)
+    wide = [None if t is None else t.double() for t in inputs]
+    call, on = call_of(case, default_precision(dtype)), emulated.EmulatedLauncher()
+    u, k, *others = inputs
+
+    def check_y(spectrum, d):
+        rest = (None if d is None else wide[2], *wide[3:])
+        wanted = torch_long_conv.forward(call_of(case, "double"), *wide[:2], None, *rest)
+        y = forward_pass.convolve(on, call, u, k, spectrum, d, *others[1:])
+        assert decibels(y, wanted) >= least
+
+    check_y(None, inputs[2])
+    check_y(prepare_spectrum(on, call, k, length), None)
+    dy = torch.randn(rows, generator=torch.Generator().manual_seed(5)).to(dtype)
+    needs = (True, True, False, True, False)
+    wanted = torch_long_conv.backward(call_of(case, "double"), needs, dy.double(), *wide[:2], None, *wide[2:])
+    got = backward_pass.gradients(on, call, needs, dy, u, k, None, *others)
+    for i in (0, 1, 3):
+        assert got[i].shape == wanted[i].shape
+        assert decibels(got[i], wanted[i]) >= least, names[i]
+
+
+def decibels(got, wanted) -> float:
+    """Of what is wanted above the error."""
+    return float(10 * torch.log10(wanted.square().sum() / (got.double() - wanted).square().sum()))
+
+
+@pytest.fixture
+def grids_of_two(monkeypatch):
+    """Grids end at two blocks, and nothing is known of larger ones."""
+    planned = (forward_pass.forward_of, backward_pass.backward_of, specialisations.plan)
+    for module in (forward_pass, backward_pass, launch, plans):
         monkeypatch.setattr(module, "GRID_Y", 2)
-    for case in (Case((5, 2, 24), (5, 1, 9), pre_gate=(5, 2, 24)), Case((5, 2, 24), (2, 9), d=(5, 2))):
-        on = emulated.EmulatedLauncher()
-        check(case, dtype, on)
-        check_gradients(case, dtype, on)
+    for plan in planned:
+        plan.cache_clear()
+    yield
+    for plan in planned:
+        plan.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "case", [Case((5, 2, 24), (5, 1, 9), pre_gate=(5, 2, 24)), Case((5, 2, 24), (2, 9), d=(5, 2))], ids=str
+)
+def test_more_rows_than_a_grid_has(case, dtype, grids_of_two):
+    on = emulated.EmulatedLauncher()
+    check(case, dtype, on)
+    check_gradients(case, dtype, on)
+    for alone in filter(lambda name: getattr(case, name), ("u", "k", "d", "pre_gate")):
+        check_gradients(case, dtype, on, only=alone)
 
 
 @pytest.mark.parametrize("case", SINGLE, ids=str)
@@ -170,15 +220,60 @@ def test_gradients_of_rows_that_half_precision_has_no_room_for():
     assert any("single::convolve_backward" in kernel.name for kernel, _ in on.launches)
 
 
-def check_gradients(case: Case, dtype, on=None, spectrum=None):
-    """Against torch.fft in float64, all of them and each alone."""
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("alone", [None, "u", "pre_gate"])
+def test_one_input_of_filters_that_cancel(dtype, alone):
+    """Its gradient is a sum over the filters, far below each of theirs, which float16 may not even hold."""
+    names = ("u", "k", "d", "pre_gate", "post_gate")
+    case = Case((2, 1, 40), (50, 30), pre_gate=(2, 1, 40))
+    tensors = case.tensors(dtype)
+    tensors["k"] -= tensors["k"].mean(0) * (1 - 0.003)
+    for scale in (1, 1e5):
+        given = {**tensors, "k": tensors["k"] * scale}
+        inputs = broadcast(*(given.get(name) for name in names), case.mode)
+        dy = torch.ones(2, 50, 40, dtype=dtype)
+        needs = [t is not None and alone in (None, name) for name, t in zip(names, inputs, strict=True)]
+        wide = [None if t is None else t.double() for t in inputs]
+        wanted = torch_long_conv.backward(call_of(case, "double"), needs, dy.double(), *wide[:2], None, *wide[2:])
+        on = emulated.EmulatedLauncher()
+        got = backward_pass.gradients(on, call_of(case, "half"), needs, dy, *inputs[:2], None, *inputs[2:])
+        for name, need, one, other in zip(names, needs, got, wanted, strict=True):
+            if need:
+                noise = (one.double() - other).square().sum()
+                assert noise <= other.square().sum() * 10 ** (-0.1 * REQUIRED[dtype]), (name, scale)
+
+
+def test_filters_gradients_of_one_input_stay_in_half_precision():
+    case, on = Case((2, 1, 40), (3, 30)), emulated.EmulatedLauncher()
+    check_gradients(case, torch.float16, on, only="k")
+    assert not any("single::convolve" in kernel.name for kernel, _ in on.launches)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_of_rows_that_nobody_wants_take_one_items_room(dtype):
+    rows = (5, 2, 24)
+    case = Case(rows, (2, 9), d=(2,), pre_gate=rows, post_gate=(5, 2, 32), mode="full")
+    for only in ("k", "d", "u", "pre_gate", "post_gate"):
+        on = emulated.EmulatedLauncher()
+        check_gradients(case, dtype, on, only=only)
+        (given,) = (Arguments.from_buffer_copy(a) for kernel, a, _ in on.counted if "_backward" in kernel.name)
+        made = {"u": (given.du, given.du_strides), "pre_gate": (given.dpre_gate, given.dpre_strides)}
+        made["post_gate"] = given.dpost_gate, given.dpost_strides
+        unwanted = [made[name] for name in made if name != only]
+        assert len({at for at, _ in unwanted}) == 1
+        assert all(strides.batch == 0 for _, strides in unwanted)
+        assert only not in made or (made[only][0] != unwanted[0][0] and made[only][1].batch)
+
+
+def check_gradients(case: Case, dtype, on=None, spectrum=None, only=None):
+    """Against torch.fft in float64: all of them, or the one of this name."""
     tensors = case.tensors(dtype)
     names = ("u", "k", "d", "pre_gate", "post_gate")
     inputs = broadcast(*(tensors.get(name) for name in names), case.mode)
     wide = [None if t is None else t.double() for t in inputs]
     shape = torch_long_conv.forward(call_of(case, "double"), wide[0], wide[1], None, *wide[2:]).shape
     dy = torch.randn(shape, generator=torch.Generator().manual_seed(5)).to(dtype)
-    needs = [t is not None for t in inputs]
+    needs = [t is not None and only in (None, name) for name, t in zip(names, inputs, strict=True)]
     wanted = torch_long_conv.backward(
         call_of(case, "double"), needs, dy.double(), wide[0], wide[1], None, *wide[2:]
     )  # fmt: skip
@@ -186,12 +281,10 @@ def check_gradients(case: Case, dtype, on=None, spectrum=None):
     got = backward_pass.gradients(
         on or emulated.EmulatedLauncher(), call, needs, dy, *inputs[:2], spectrum, *inputs[2:]
     )
-    for name, t, one, other in zip(names, inputs, got, wanted, strict=True):
-        if t is None:
+    for name, t, need, one, other in zip(names, inputs, needs, got, wanted, strict=True):
+        if not need:
             assert one is None
             continue
         assert (one.shape, one.dtype) == (t.shape, t.dtype), name
-        # A handful of samples does not average, and sums that cancel are smaller than their terms.
         noise, signal = float((one.double() - other).square().sum()), float(other.square().sum())
-        floor = 0 if name != "d" else float(dy.double().square().sum()) * 1e-2
-        assert noise <= (signal + floor) * 10 ** (0.1 * (10 - REQUIRED[dtype])), name
+        assert noise <= signal * 10 ** (-0.1 * REQUIRED[dtype]), name

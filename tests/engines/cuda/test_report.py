@@ -38,6 +38,11 @@ template <int> __global__ void local(float* to, const int* at) {
   for (int i = 0; i < 100; i++) to[i] = held[at[100 + i]];
 }
 template <int> __global__ void doubled(double* to) { to[0] = to[0] * to[1] + to[2]; }
+template <int> __global__ void to_double(double* to, const float* from) { to[0] = from[0]; }
+template <int> __global__ void to_float(float* to, const double* from) { to[0] = (float)from[0]; }
+template <int> __global__ void of_integer(double* to, const int* from) { to[0] = from[0]; }
+template <int> __global__ void to_integer(long long* to, const double* from) { to[0] = (long long)from[0]; }
+template <int> __global__ void rounded(double* to) { to[0] = floor(to[1]); }
 """)
     return tmp_path
 
@@ -56,12 +61,12 @@ def test_small_kernels(sources, arch):
 @needs_disassembler
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_row_that_is_not_good(sources, arch):
-    for name in ("local", "doubled"):
+    for name in ("local", "doubled", "to_double", "to_float", "of_integer", "to_integer", "rounded"):
         made = compile_kernel("k.cuh", f"{name}<0>", arch, sources)
         row = report.row(Kernel("k.cuh", name, 128, 1, 0), made, KNOWN[arch])
         assert row.fits
         assert not row.good
-        assert bool(row.double_instructions) == (name == "doubled")
+        assert bool(row.double_instructions) == (name != "local")
         assert bool(row.local_instructions) == (name == "local")
 
 
