@@ -381,7 +381,11 @@ def test_a_spectrum_is_of_the_filters_as_they_were():
     torch.testing.assert_close(long_conv(U, spectrum, pre_gate=gate), target)
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)), saved], ids=str)
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)), saved],
+    ids=["copy", "deepcopy", "pickle", "save"],
+)
 def test_a_spectrum_can_be_copied(copied):
     spectrum = FilterSpectrum(torch.randn(4, 5), np.int64(10), mode="same", offset=2, correlate=True, engine="torch")
     other = copied(spectrum)
