@@ -64,7 +64,7 @@ def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> None:
 
 def _planned(on, call: Call, u, k, spectrum, d, pre_gate, post_gate):
     number = number_of(call.precision, u.dtype)
-    x = operands(call, number, u, k, d, pre_gate, post_gate)
+    x = operands(call, number, u, k, d, pre_gate, post_gate, prepared=spectrum is not None)
     return x, forward_of(geometry(call, number, x, 0 if spectrum is None else spectrum.shape[-1]), on.gpu)
 
 

@@ -116,10 +116,14 @@ def kernel_offset(place: Window, correlate: bool) -> int:
     return place.origin + (-place.first if correlate else place.first)
 
 
-def operands(call: Call, number: str, u, k, d, pre_gate, post_gate) -> Operands:
-    """The inputs of `torch_long_conv.forward` as kernels take them; what has that form already is not copied."""
+def operands(call: Call, number: str, u, k, d, pre_gate, post_gate, prepared: bool = False) -> Operands:
+    """The inputs of `torch_long_conv.forward` as kernels take them; what has that form already is not copied.
+
+    Of filters whose spectra are `prepared`, and which have no skip terms therefore, nothing but the shape is asked.
+    """
     kind = KINDS[number]
-    return Operands(rows(u, kind), rows(pre_gate, kind), rows(post_gate, kind), *_filters(call, u, k, d))
+    filters = (k, None) if prepared else _filters(call, u, k, d)
+    return Operands(rows(u, kind), rows(pre_gate, kind), rows(post_gate, kind), *filters)
 
 
 def geometry(call: Call, number: str, x: Operands, points: int = 0, dy=None) -> Geometry:
