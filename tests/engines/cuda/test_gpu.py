@@ -11,7 +11,6 @@ from torch.library import opcheck
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from generators import CASES, Case, expected
-from generators import REQUIRED as REQUIRED_OF_TORCH
 from gpu import (
     DTYPES,
     HALF,
@@ -188,7 +187,7 @@ def test_rows_too_long_for_the_kernels_go_to_torch(dtype):
     case = Case((2, 2, 40000), (2, 40000), pre_gate=(2, 2, 40000))
     tensors = on_gpu(decaying(case.tensors(dtype)))
     y, wide = long_conv(**tensors), long_conv(**{name: t.double() for name, t in tensors.items()})
-    assert decibels_below(y, wide) >= REQUIRED_OF_TORCH[dtype]
+    assert decibels_below(y, wide) >= REQUIRED[dtype]
     y.sum().backward()
     assert all(t.grad is not None for t in tensors.values())
     with pytest.raises(EngineUnavailableError, match="40000 samples"):
@@ -197,7 +196,7 @@ def test_rows_too_long_for_the_kernels_go_to_torch(dtype):
     k = tensors.pop("k").detach()
     spectrum = FilterSpectrum(k, 40000, precision=precision)
     assert spectrum.engine == "torch"
-    assert decibels_below(long_conv(k=spectrum, **tensors), wide) >= REQUIRED_OF_TORCH[dtype]
+    assert decibels_below(long_conv(k=spectrum, **tensors), wide) >= REQUIRED[dtype]
     with pytest.raises(EngineUnavailableError, match="40000 samples"):
         FilterSpectrum(k, 40000, precision=precision, engine="cuda")
 
@@ -208,7 +207,7 @@ def test_a_call_that_outgrows_its_spectrums_engine(dtype):
     u, k = random(2, 3, 16384, dtype=dtype), random(3, 16384, dtype=SINGLE)
     spectrum = FilterSpectrum(k, 16384, precision="single" if dtype == SINGLE else "half")
     y = long_conv(u, spectrum, mode="full")
-    assert decibels_below(y, long_conv(u.double(), k, mode="full")) >= REQUIRED_OF_TORCH[dtype]
+    assert decibels_below(y, long_conv(u.double(), k, mode="full")) >= REQUIRED[dtype]
 
 
 def test_more_than_32_bits_count():
