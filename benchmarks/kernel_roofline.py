@@ -19,12 +19,12 @@ How far the terms hide behind each other follows from mean value analysis (Reise
 1980): resident warps go round between queues, one for each of the first six, and a delay that is what is left of the
 latency. One queue as long as all others together gives the largest term; many warps come close to it, few do not.
 
-Of 56 times that an H200 took for 64 rows of 768 channels (float16 and float32, 256 to 16384 samples), 46 are within 15 %
-of the prediction, all are within 0.74 and 1.21, and the mean ratio is 1.00. Both constants that are fitted (`DISPATCH` and
-`CACHE_SHARE`) were so to half-precision kernels that are gone, and foretold those that took their place. It is 0.75 to 0.85
-in half precision at 16K points: warps that a barrier holds together all wait for memory at once and then all compete for
-the issue, where the queues let each come at its own time. It is up to 1.2 in single precision from 512 to 1024 points,
-where an instruction costs less than `DISPATCH` says.
+Of 56 times that an H200 took for 64 rows of 768 channels (float16 and float32, 256 to 16384 samples), 46 are within
+15 % of the prediction, all are within 0.74 and 1.21, and the mean ratio is 1.00. Both constants that are fitted
+(`DISPATCH` and `CACHE_SHARE`) were so to half-precision kernels that are gone, and foretold those that took their
+place. It is 0.75 to 0.85 in half precision at 16K points: warps that a barrier holds together all wait for memory at
+once and then all compete for the issue, where the queues let each come at its own time. It is up to 1.2 in single
+precision from 512 to 1024 points, where an instruction costs less than `DISPATCH` says.
 
 --measured takes what gpu_long_conv.py wrote with --json, and prints it beside the prediction.
 """
