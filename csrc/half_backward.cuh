@@ -263,16 +263,15 @@ half_backward_group(Arguments a) {
   const Rows rows = rows_of_block(a);
   const auto filter = FilterEntries<F, G::resident>::of(shared + G::spectrum, a, rows);
   // See half_forward_group.
-  auto channel = [&](int phase) { return static_cast<int>(ptx::block_x() | (static_cast<unsigned>(phase) & a.zero)); };
-  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, channel(item)); };
-  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, channel(item)); };
-  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, channel(item)); };
-  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, channel(item)); };
+  auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
+  auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
+  auto dy = [&](int item) { return row_of(a.dy, a.dy_strides, item, rows.channel); };
+  auto post = [&](int item) { return row_of(a.post_gate, a.post_strides, item, rows.channel); };
   auto meet = [] { ptx::block_barrier(); };
   auto tables_at = [&](int phase) { return shared + G::tables + (static_cast<unsigned>(phase) & a.zero); };
   auto place = [&](int phase) { return Place(static_cast<int>(ptx::thread()) | (phase & static_cast<int>(a.zero))); };
   auto block = [&](int phase) {
-    return static_cast<Index>(channel(phase)) * ptx::blocks_y() + ptx::block_y();
+    return static_cast<Index>(ptx::block_x() | (static_cast<unsigned>(phase) & a.zero)) * ptx::blocks_y() + ptx::block_y();
   };
   auto stash_at = [&](int phase) {
     return Stash<F>{shared + G::spectrum + Spectrum<F>::bytes,

@@ -42,7 +42,8 @@ struct FilterEntries {
   unsigned shared;
   const uint4* device;
   DEVICE FilterEntries of(unsigned shared, const Arguments& a, const Rows& rows) {
-    return {shared, static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries};
+    // Opaque, so that an address that is used in all of a row's parts is not worked out and kept for each of them.
+    return {shared, ptx::opaque(static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries)};
   }
   METHOD uint4 load(int unit, int row_block, int tile, int lane) const {
     const int entry = Spectrum<F>::entry(unit, row_block, tile, lane);
