@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 _HERE = Path(__file__).parent
 # What several test files share lies in modules beside them.
@@ -24,3 +25,12 @@ def pytest_collection_modifyitems(items):
 def rng():
     """Random numbers of unit scale, the same in every run."""
     return np.random.default_rng(20_261_120)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -20,17 +20,10 @@ from longconv_audio.engines.selection import EngineUnavailableError
 from tests.generators import CASES, REQUIRED, Case, expected
 from tests.measures import error_level, snr
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 DTYPES = list(REQUIRED)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gradients(y, tensors, dy):

@@ -11,19 +11,12 @@ from longconv_audio.arguments import broadcast
 from longconv_audio.operators import output_shape
 from tests.generators import CASES, Case
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 # opcheck and the compiler take a second a case: the sharings and modes that differ in how they are traced.
 SOME_CASES = pytest.mark.parametrize("case", [CASES[i] for i in (1, 3, 6, 9, 16, 23)], ids=str)
 OPERATORS = torch.ops.longconv_audio
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def operands(case, dtype=torch.float64, requires_grad=True):

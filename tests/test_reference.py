@@ -7,19 +7,12 @@ import torch
 
 from longconv_audio import long_conv, reference
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FACTORS = [(8,), (4, 8), (16, 16), (3, 5), (32, 16), (4, 8, 2), (16, 16, 16), (3, 4, 5), (2, 4, 2, 8), (8, 4, 8, 4)]
 EVERY_ORDER = pytest.mark.parametrize("factors", FACTORS, ids=str)
 # Relative error, in the 2-norm, of float64 transforms of some thousand points.
 ROUNDING = 4e-15
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads that wait for each other over a few samples make small cases slow on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape, complex_valued=False, seed=0):
