@@ -42,9 +42,10 @@ struct Arguments {
   Strides filter_strides;  // in filters: batch is 0 unless each item has its own
   int channels_per_filter;
   int planes;      // rows of complex points that a channel of a long row has (outer_rows.cuh), each with its filter; else 1
-  int batch, channels;
+  int batch, channels;  // rows
   int length;      // of u and pre_gate
   int out_length;  // of y and post_gate
+  int tiles, hop, lead;  // of a batch item, where rows are tiles (single_rows.cuh): samples from one to the next, and before it
   int rows_per_block;
   unsigned zero;  // always 0, which the compiler cannot know: added to an address, it keeps a load inside its loop
 };

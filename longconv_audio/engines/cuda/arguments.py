@@ -33,7 +33,8 @@ class Arguments(Struct):
             "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
         )],
         *[(name, ctypes.c_int) for name in (
-            "channels_per_filter", "planes", "batch", "channels", "length", "out_length", "rows_per_block",
+            "channels_per_filter", "planes", "batch", "channels", "length", "out_length", "tiles", "hop", "lead",
+            "rows_per_block",
         )],
         ("zero", ctypes.c_uint),
     ]  # fmt: skip

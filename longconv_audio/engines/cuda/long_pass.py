@@ -1,7 +1,7 @@
 """The long convolution of rows that no block holds, forward and backward, on a launcher: see `long_plans` and `planes`.
 
-Rows and channels are worked off in groups of a bounded size, so that the planes of one pass are still in the cache at the
-next. Groups depend on shapes alone, never on the device, and so does the order of sums.
+Rows and channels are worked off in groups of a bounded size. Groups depend on shapes alone, never on the device, and so
+does the order of sums.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import NamedTuple
 import torch
 
 from ..selection import Call
-from . import planes
+from . import planes, tiles
 from .long_plans import Lags, LongPlan, plan_long
 from .operands import KINDS, cast, number_of, operands, placed, rows
 from .planes import Group, View
 from .plans import GRID_Y
 from .taps import Taps, lags_of, linear_taps, no_taps, tap_gradients
 
-# Bytes of the planes of a group: few enough for a second-level cache, enough to be worth a launch.
-_GROUP = 32 << 20
+# Bytes of the planes of a group. Groups that stay in a second-level cache are no faster on an H200: what they save of its
+# memory they lose at the beginning and the end of each launch.
+_GROUP = 256 << 20
 
 
 class Job(NamedTuple):
@@ -88,13 +89,13 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     many = u.shape[1] < k.shape[-2] and (need_u or need_pre)  # an input's gradient is a sum: see backward_pass._number
     number = "fp32" if many else number_of(call.precision, u.dtype)
     x, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate)
-    dy = rows(dy, KINDS[number])
+    dy = rows(dy, KINDS[job.number])
     of_input, of_output = (job.batch, job.channels, job.lags.length), (job.batch, job.channels, job.lags.out_length)
     dx = [(dy.new_empty(of_input), x.pre_gate)] if need_u else []
     dx += [(dy.new_empty(of_input), x.u.expand(of_input))] if need_pre else []
     dpost = dy.new_empty(of_output) if need_post else None
     taps = no_taps(call, k.shape, u.shape[-1], u.device) if need_k else None
-    if job.whole and (dx or need_k):
+    if job.whole and job.plan.outer and (dx or need_k):
         _differentiate(on, job, x, dy, dx, dpost, taps)
     else:
         if dx:
@@ -122,13 +123,20 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
     """Loads and makes all that `convolve`, and `gradients` where they are needed, will need."""
     number = number_of(call.precision, u.dtype)
     _, job = _job(on, call, number, u, k, None, d, pre_gate, post_gate)
-    planes.load(on, job.plan, number, any(needs))
+    if job.plan.outer:
+        planes.load(on, job.plan, number, any(needs))
+    else:
+        gates = pre_gate is not None, post_gate is not None
+        for way in {gates, gates[::-1], (gates[0], True)} if any(needs) else {gates}:
+            tiles.load(on, job, way, any(needs))
 
 
 def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
     """The spectra of k for calls on `length` samples, `(..., F, points)`."""
     taps = linear_taps(call, cast(k, torch.float32), None, length)
     plan = plan_long(lags_of(call, length, k.shape[-1], taps), on.gpu)
+    if not plan.outer:
+        return tiles.make_spectra(on, plan, taps)
     filters = taps.k.flatten(0, -2)
     made = torch.empty(len(filters), plan.points, dtype=torch.complex64, device=k.device)
     for first in range(0, len(filters), step := _windows(plan)):
@@ -144,12 +152,16 @@ def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate):
     filters = linear_taps(call, x.filters, x.skips, length)
     lags = lags_of(call, length, taps, filters)
     plan = plan_long(lags, on.gpu, 0 if spectrum is None else spectrum.shape[-1])
+    if not plan.outer and number != "fp32":  # blocks convolve tiles in single precision
+        number, x = "fp32", operands(call, "fp32", u, k, d, pre_gate, post_gate)
     channels = k.shape[-2] if u.shape[1] == 1 else u.shape[1]
     return x, Job(number, filters, lags, plan, u.shape[0], channels, channels // k.shape[-2], spectrum)
 
 
 def _convolve(on, job: Job, u, gate, results) -> None:
     """u times its gate, convolved, to one or two results, each times what stands beside it."""
+    if not job.plan.outer:
+        return tiles.convolve(on, job, u, gate, results)
     plan, view, number = job.plan, _view(job.plan), job.number
     room = _room(planes.bytes_of(plan, _windows(plan)), u)
     at, made = room.data_ptr(), {}
@@ -167,6 +179,8 @@ def _convolve(on, job: Job, u, gate, results) -> None:
 
 def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
     """Gradients by way of the planes of both x and g: those of x to `dx`, of the post gate to `dpost`, of taps added."""
+    if not job.plan.outer:
+        return _differentiate_tiles(on, job, x, dy, taps)
     plan, view, number = job.plan, _view(job.plan), job.number
     size = planes.bytes_of(plan, _windows(plan))
     room = _room(2 * size, dy)
@@ -193,6 +207,15 @@ def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
             if taps_work is not None:
                 planes.launch(on, taps_work.passes, group)
                 taps_work.add(group, taps)
+
+
+def _differentiate_tiles(on, job: Job, x, dy, taps: Taps) -> None:
+    """The gradients of taps alone, by tiles that blocks convolve."""
+    if taps.k.ndim == 2:
+        return tiles.differentiate(on, job, x.u, x.pre_gate, dy, x.post_gate, taps)
+    for item in range(job.batch):
+        parts = (t if t is None else t[item : item + 1] for t in (x.u, x.pre_gate, dy, x.post_gate))
+        tiles.differentiate(on, job._replace(batch=1), *parts, taps._replace(k=taps.k[item]))
 
 
 class _TapsWork(NamedTuple):
@@ -242,13 +265,13 @@ def _with_spectra(on, job: Job, like) -> Iterator[tuple[Part, int]]:
             if made is None or made.shape != shape:
                 made = torch.empty(shape, dtype=torch.complex64, device=like.device)
             spectrum = made
-            shifted = job.filters.offset + plan.lead * job.filters.direction
-            taps = Taps(k[part.first : part.first + part.count], shifted, job.filters.direction)
-            _make_spectra(on, plan, taps, spectrum)
+            _make_spectra(on, plan, job.filters._replace(k=k[part.first : part.first + part.count]), spectrum)
         yield part, spectrum.data_ptr()
 
 
 def _make_spectra(on, plan: LongPlan, taps: Taps, to: torch.Tensor) -> None:
+    """Of taps at the lags that they have in a window, which may begin before its outputs."""
+    taps = taps._replace(offset=taps.offset + plan.lead * taps.direction)
     room = _room(planes.bytes_of(plan, len(taps.k)), to)
     passes = planes.filter_spectra(on, plan, taps, to.data_ptr(), room.data_ptr())
     planes.launch(on, passes, Group(0, 1, 0, len(taps.k)))
@@ -265,9 +288,7 @@ def _parts(job: Job) -> Iterator[Part]:
         start = 0 if item is None else item * tiles
         for channel in range(0, job.channels, channels):
             width = min(channels, job.channels - channel)
-            groups = [
-                Group(start + row, min(at_once, total - row), channel, width) for row in range(0, total, at_once)
-            ]
+            groups = [Group(start + row, min(at_once, total - row), channel, width) for row in range(0, total, at_once)]
             yield Part(item, channel // per_spectrum, max(width // per_spectrum, 1), groups)
 
 

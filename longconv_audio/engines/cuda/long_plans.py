@@ -17,9 +17,11 @@ from .gpus import Gpu
 from .outer_kernels import OUTER_FACTORS, OuterShape
 from .single_kernels import planes_points
 
-# A row through one transform, its points times what it costs more than others: passes over memory, and small rows that
-# a block has several of cost less.
-_PASS, _INNER = 1.0, 2.0
+# Picoseconds a point on an H200: of the fused convolution of complex rows, and of an outer transform there or back.
+_INNER, _PASS = 6.0, 4.7
+# Outer transforms that take twice as long as others, for their registers leave room for few blocks: the last resort.
+_SLOW = 32  # points in a thread
+_SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
 _LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
 
 
@@ -71,7 +73,7 @@ class LongPlan:
     """How rows are cut.
 
     Args:
-        outer: the outer transforms, the first of them first.
+        outer: the outer transforms, the first of them first; none where blocks convolve tiles themselves.
         inner: points of the rows that blocks convolve.
         tiles: of a row; 1 where one window sees all of it.
         hop, lead: samples from one tile to the next, and those before it that it sees.
@@ -122,20 +124,24 @@ def _cost(plan: LongPlan) -> float:
     return plan.tiles * plan.points * (_INNER + 2 * _PASS * len(plan.outer))
 
 
-def _sizes(gpu: Gpu):
-    size = 2 * planes_points(gpu)[-1]
-    while size <= _LARGEST:
-        yield size
-        size *= 2
+def _sizes(gpu: Gpu) -> list[int]:
+    """Points of all transforms that there are."""
+    blocks = planes_points(gpu)
+    return [*blocks, *(1 << bits for bits in range(blocks[-1].bit_length(), _LARGEST.bit_length()))]
 
 
 @functools.lru_cache(maxsize=256)
 def _factors(points: int, gpu: Gpu) -> tuple[tuple[OuterShape, ...], int]:
-    """Outer shapes and inner points: as few passes as can be, then the smallest inner rows."""
+    """Outer shapes and inner points: as few passes as can be, fast ones where there is a choice, and short inner rows."""
+    blocks = planes_points(gpu)
+    if points in blocks:
+        return (), points
     shapes = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
-    by_size = {shape.size: shape for shape in shapes}
-    for inner in reversed(planes_points(gpu)):
-        if points // inner in by_size:
-            return (by_size[points // inner],), inner
-    outer, inner = _factors(points // shapes[-1].size, gpu)
-    return (shapes[-1], *outer), inner
+    fast = [shape for shape in shapes if shape.r2 < _SLOW]
+    for allowed in (fast, shapes):
+        by_size = {shape.size: shape for shape in allowed}
+        for inner in blocks:
+            if inner >= min(_SMALLEST_INNER, blocks[-1]) and points // inner in by_size:
+                return (by_size[points // inner],), inner
+    outer, inner = _factors(points // fast[-1].size, gpu)
+    return (fast[-1], *outer), inner

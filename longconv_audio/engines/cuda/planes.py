@@ -111,7 +111,9 @@ def convolve_planes(on, plan: LongPlan, group: Group, room: int, filters: int) -
     return [_rows_pass(chosen, a)]
 
 
-def differentiate_planes(on, plan: LongPlan, group: Group, x: int, g: int, filters: int, room: int | None) -> list[Pass]:
+def differentiate_planes(
+    on, plan: LongPlan, group: Group, x: int, g: int, filters: int, room: int | None
+) -> list[Pass]:
     """The gradients of the convolution of planes x, from those of its result, g: in g's place.
 
     Args:

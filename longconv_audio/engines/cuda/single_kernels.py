@@ -19,7 +19,7 @@ from .plans import RESERVED, Kernel, Plan, Sizes, rows_per_block, rows_per_sum, 
 SINGLE_FACTORS = (
     (1, 8, 16), (1, 16, 16), (1, 16, 32), (1, 32, 32), (16, 8, 16), (16, 16, 16), (16, 16, 32), (32, 16, 32),
 )  # fmt: skip
-EXTENTS = ("whole", "padded", "doubled")
+EXTENTS = ("whole", "padded", "doubled", "tiled")
 
 
 def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
@@ -34,6 +34,22 @@ def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
     shape = _shape_for(sizes, gpu)
     kernel = shape.backward(gpu, _extent(shape, sizes), sizes.pre_gate, sizes.post_gate, filter_gradient)
+    return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_tiles(points: int, sizes: Sizes, gpu: Gpu) -> Plan:
+    """The convolution of tiles of longer rows, `sizes.batch` of them, through so many points each."""
+    shape = _shape_of(points)
+    forward = shape.forward(gpu, "tiled", sizes.pre_gate, sizes.post_gate)
+    return _plan_of(shape, gpu, forward, rows_per_block(sizes, gpu, forward.blocks, shape.rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_tiles_backward(points: int, sizes: Sizes, gpu: Gpu) -> Plan:
+    """The filters' gradients of the same."""
+    shape = _shape_of(points)
+    kernel = shape.backward(gpu, "tiled", sizes.pre_gate, sizes.post_gate, True)
     return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
 
 
@@ -70,7 +86,7 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
         yield shape.gradient(gpu)
         for extent, (pre, post) in product(EXTENTS, gates):
             yield shape.forward(gpu, extent, pre, post)
-            for filter_gradient in (True, False):
+            for filter_gradient in (True,) if extent == "tiled" else (True, False):
                 yield shape.backward(gpu, extent, pre, post, filter_gradient)
 
 

@@ -65,7 +65,7 @@ class EmulatedLauncher:
         if isinstance(a, Arguments):
             yield from self._rows(a, sample)
             of_item = ((a.channels // a.planes - 1) // a.channels_per_filter + 1) * a.planes
-            filters = of_item + (a.batch - 1) * a.filter_strides.batch
+            filters = of_item + (a.batch // max(a.tiles, 1) - 1) * a.filter_strides.batch
             chunks = -(-a.batch // a.rows_per_block)
             found = [
                 ("spectrum", filters * points * point, False), ("spectrum_scale", filters * 4, False),
@@ -116,7 +116,7 @@ class EmulatedLauncher:
         ):  # fmt: skip
             at, steps = getattr(a, name), getattr(a, f"{strides}_strides")
             if at:
-                last = (a.batch - 1) * steps.batch + (a.channels - 1) * steps.channel + length
+                last = (a.batch // max(a.tiles, 1) - 1) * steps.batch + (a.channels - 1) * steps.channel + length
                 yield name, at, last * sample, writes
 
 
