@@ -1,0 +1,119 @@
+"""The transforms that a device has kernels for, by precision: their sizes, factors and resident blocks."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from ..engines.cuda.gpus import Gpu
+from ..engines.cuda.half_kernels import HALF_FACTORS, HalfShape
+from ..engines.cuda.plans import RESERVED
+from ..engines.cuda.single_kernels import SINGLE_FACTORS, SingleShape
+
+# Of a point of a plane or a spectrum.
+POINT_BYTES = {"half": 4, "single": 8}
+# Outer DFTs: up to `_IN_REGISTERS` points in one step, more in two, through shared memory.
+_OUTER = tuple(2**i for i in range(1, 11))
+_IN_REGISTERS = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """A convolution of a row within one block.
+
+    Args:
+        factors: of the transform, none of them 1.
+        points: their product M.
+        rows: that a block works on at a time.
+        resident: blocks at a time on a multiprocessor.
+    """
+
+    factors: tuple[int, ...]
+    points: int
+    rows: int
+    resident: int
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Outer DFTs and, of the points between them, rows within blocks.
+
+    Args:
+        outer: the outer DFTs' points, the first one being the outermost; none where a row is all.
+        row: the inner convolution.
+    """
+
+    outer: tuple[int, ...]
+    row: Row
+
+    @property
+    def points(self) -> int:
+        product = self.row.points
+        for points in self.outer:
+            product *= points
+        return product
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return (*(step for points in self.outer for step in steps(points)), *self.row.factors)
+
+
+def steps(points: int) -> tuple[int, ...]:
+    """The factors of an outer DFT.
+
+    >>> steps(32), steps(128)
+    ((32,), (16, 8))
+    """
+    if points <= _IN_REGISTERS:
+        return (points,)
+    bits = points.bit_length() - 1
+    return 1 << -(-bits // 2), 1 << bits // 2
+
+
+@functools.lru_cache(maxsize=64)
+def transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[Transform, ...]:
+    """Every transform of a precision, whatever is to be convolved: the same list for every length.
+
+    What three passes reach is not done in five.
+    """
+    rows = _rows(precision, gpu, backward)
+    found = [Transform((), row) for row in rows]
+    found += [Transform((points,), row) for row in rows for points in _OUTER]
+    found += [Transform((points, _OUTER[-1]), rows[-1]) for points in _OUTER]
+    return tuple(found)
+
+
+def _rows(precision: str, gpu: Gpu, backward: bool) -> list[Row]:
+    return _half_rows(gpu, backward) if precision == "half" else _single_rows(gpu, backward)
+
+
+def _half_rows(gpu: Gpu, backward: bool) -> list[Row]:
+    rows = []
+    for factors in HALF_FACTORS:
+        shape = HalfShape(*factors, "fp16")
+        if (shape.backward_keep(gpu) if backward else shape.forward_keep(gpu)) is None:
+            continue
+        kernel = shape.backward(gpu, True, True, True) if backward else shape.forward(gpu, True, True, True)
+        rows.append(_row(factors, 4 if shape.n1 == 1 else 1, kernel, gpu))
+    return rows
+
+
+def _single_rows(gpu: Gpu, backward: bool) -> list[Row]:
+    rows = []
+    for factors in SINGLE_FACTORS:
+        shape = SingleShape(*factors)
+        forward = shape.forward(gpu, "padded", True, True)
+        if forward.shared_bytes > gpu.shared_per_block:
+            continue
+        kernel = shape.backward(gpu, "padded", True, True, True) if backward else forward
+        rows.append(_row(factors, shape.rows, kernel, gpu))
+    return rows
+
+
+def _row(factors, rows: int, kernel, gpu: Gpu) -> Row:
+    room = gpu.shared_per_multiprocessor // (kernel.shared_bytes + RESERVED)
+    resident = max(min(kernel.blocks, room, gpu.threads_per_multiprocessor // kernel.threads), 1)
+    points = 1
+    for factor in factors:
+        points *= factor
+    return Row(tuple(factor for factor in factors if factor > 1), points, rows, resident)

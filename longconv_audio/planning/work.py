@@ -1,0 +1,258 @@
+"""Bytes and operations of each algorithm, in closed form, pass by pass.
+
+A row of M complex points is the fold of 2 M real samples (csrc/single_rows.cuh). Forward it takes two transforms of M
+points, one there and one back; backward three, of u, of dy and of du, and one more for y where there is a gate behind
+it. With L samples in and L' out, s bytes a sample, p a point of a plane or a spectrum, and the factors Ni of M:
+
+- A pass in 16-bit products takes 8 M sum(Ni) operations a transform: the terms 16 N Ni of equation 2 of FlashFFTConv
+  (Fu et al., arXiv 2311.05908) for one there and one back. The outermost DFT has real input, or gives real output, and
+  takes half; a last factor of 32 stops one radix-2 step early and takes 16; no factor takes fewer than a tensor
+  instruction's 16.
+- A pass in float32 takes radix-2 butterflies of 6 multiply-adds: 6 M log2(M) operations a transform, and 6 M for each
+  product of spectra. So do outer DFTs, in either precision.
+- Fused, the inputs and results cross device memory once, and the filters' spectra. Each level of outer DFTs adds a
+  writing and a reading of all M points on the way there, and as much on the way back.
+- Where zero blocks of the spectrum are skipped, the last factor's DFTs shrink, and the filters' spectra.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log2
+
+from .kernels import POINT_BYTES, Transform, steps
+from .plans import Convolution
+
+SAMPLE_BYTES = {"half": 2, "single": 4, "double": 8}
+_DTYPE_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+_TAP_BYTES, _SUM_BYTES = 4, 8  # taps are float32, sums of spectra complex64
+# Blocks of a backward pass, of which each sums up spectra of its own (engines/cuda/plans.py).
+_SUMMING = 256
+_TENSOR = 16
+# Points that a block of an outer pass holds, at least; as many columns of them as fill a line of 128 bytes.
+_OUTER_POINTS, _OUTER_COLUMNS, _OUTER_RESIDENT = 4096, 16, 4
+# Bytes of shared memory a point and transform: exchanges between factors, and in half precision operands of tensor
+# instructions too (184 wavefronts a row forward at 1K points of two factors, 1280 at 4K of three, as the emulator
+# counts).
+_SHARED_HALF, _SHARED_SINGLE = 6, 16
+# Of torch.fft, passes over memory: a real transform of cuFFT takes one more for each 2^9 points.
+_CUFFT_POINTS_LOG2 = 9
+_TORCH_WORKSPACE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How rows are cut: `count` tiles a row, `hop` output samples from one to the next."""
+
+    count: int
+    hop: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one kernel does, all of its launches together.
+
+    Args:
+        name: of the step.
+        device_bytes: that device memory moves.
+        cache_bytes: that the second-level cache moves.
+        shared_bytes: that shared memory moves.
+        flops: in units of the kind `unit`: "tensor", "fma" or "double".
+        blocks: pieces that multiprocessors are given.
+        resident: such pieces at a time on a multiprocessor.
+        at_once: such pieces in one launch, where there are so many.
+        launches: kernels started.
+    """
+
+    name: str
+    device_bytes: int
+    cache_bytes: int
+    shared_bytes: int
+    flops: int
+    unit: str
+    blocks: int
+    resident: int
+    at_once: int
+    launches: int
+
+
+def convolution_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool) -> list[Pass]:
+    """Every pass of a convolution by kernels.
+
+    Args:
+        group: tiles whose planes are in memory at a time.
+        cached: whether these stay in the second-level cache.
+    """
+    return [*_casts(c), *_spectrum_passes(c, t), *_row_passes(c, t, tiling, group, cached), *_gradient_passes(c, t)]
+
+
+def plane_bytes(c: Convolution, t: Transform) -> int:
+    """Of the planes of a tile between the passes: none where one block does all of it."""
+    return _planes(c) * t.points * POINT_BYTES[c.precision] if t.outer else 0
+
+
+def memory_bytes(c: Convolution, t: Transform, tiling: Tiling, group: int) -> int:
+    """Device memory of a call: inputs, results, spectra, sums and planes."""
+    spectra = c.spectra * t.points * POINT_BYTES[c.precision]
+    sums = _sums(c) * t.points * _SUM_BYTES if c.backward else 0
+    planes = min(group, c.rows * tiling.count) * plane_bytes(c, t)
+    return _tensor_bytes(c) + spectra + sums + planes
+
+
+def torch_passes(c: Convolution, points: int) -> list[Pass]:
+    """What torch.fft does with transforms of so many real points: gate, pad, transform, multiply, transform, crop."""
+    size = max(SAMPLE_BYTES[c.precision], 4)
+    transforms = 2 * -(-int(log2(points)) // _CUFFT_POINTS_LOG2) * 2 * points
+    samples = 3 * c.length * c.pre_gate + c.length + points + transforms + 2 * points + (2 + c.post_gate) * c.out_length
+    moved = c.rows * samples * size * _transforms(c) // 2
+    made = 0 if c.prepared else c.spectra * (c.taps + transforms // 2 + points) * size
+    flops = int(2.5 * points * log2(points)) * (c.rows * _transforms(c) + (0 if c.prepared else c.spectra))
+    unit = "double" if c.precision == "double" else "fma"
+    return [Pass("torch.fft", moved + made, moved + made, 0, flops, unit, 1 << 30, 1, 1 << 30, 8)]
+
+
+def torch_memory(c: Convolution, points: int) -> int:
+    """Device memory of the same: rows are taken so many at a time that their copies stay below a limit."""
+    size = max(SAMPLE_BYTES[c.precision], 4)
+    row = 4 * points * size
+    return _tensor_bytes(c) + c.spectra * points * size + max(min(c.rows * row, _TORCH_WORKSPACE), row)
+
+
+def _casts(c: Convolution) -> list[Pass]:
+    """Rows of another type than the kernels' are copied first, and results after."""
+    here, there = _DTYPE_BYTES[c.dtype], SAMPLE_BYTES[c.precision]
+    if here == there:
+        return []
+    moved = _io_samples(c, c.length) * (here + there)
+    tensors = 4 + 3 * (c.pre_gate + c.post_gate) if c.backward else 2 + c.pre_gate + c.post_gate
+    return [_streamed("cast", moved, tensors)]
+
+
+def _streamed(name: str, moved: int, launches: int) -> Pass:
+    return Pass(name, moved, moved, 0, 0, "fma", 1 << 30, 1, 1 << 30, launches)
+
+
+def _spectrum_passes(c: Convolution, t: Transform) -> list[Pass]:
+    if c.prepared:
+        return []
+    crossings = 2 * len(t.outer) * t.points * _SUM_BYTES
+    moved = c.spectra * (c.taps * _TAP_BYTES + crossings + t.points * POINT_BYTES[c.precision])
+    return [_filter_pass("spectra", c, t, moved, c.spectra)]
+
+
+def _gradient_passes(c: Convolution, t: Transform) -> list[Pass]:
+    """The sums of the filters' gradients, and their way back to taps."""
+    if not c.backward:
+        return []
+    crossings = 2 * len(t.outer) * t.points * _SUM_BYTES
+    moved = 2 * _sums(c) * t.points * _SUM_BYTES + c.spectra * (crossings + c.taps * _TAP_BYTES)
+    return [_filter_pass("taps' gradients", c, t, moved, c.spectra)]
+
+
+def _filter_pass(name: str, c: Convolution, t: Transform, moved: int, count: int) -> Pass:
+    flops = count * int(6 * t.points * log2(t.points))
+    shared = count * t.points * _SHARED_SINGLE * (len(t.factors) - 1)
+    blocks = -(-count * t.points // (t.row.points * t.row.rows))
+    return Pass(name, moved, moved, shared, flops, "fma", blocks, t.row.resident, blocks, 1 + len(t.outer))
+
+
+def _row_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool) -> list[Pass]:
+    """Outer DFTs, rows within blocks, and outer DFTs back."""
+    tiles = c.rows * tiling.count
+    size = SAMPLE_BYTES[c.precision]
+    read = c.length + (tiling.count - 1) * (c.taps - 1)
+    spectra = int(c.spectra * t.points * POINT_BYTES[c.precision] * (1 - c.sparsity))
+    if not t.outer:
+        moved = _io_samples(c, read) * size + spectra
+        return [_rows("fused", c, t, tiles, tiles, moved, moved)]
+    plane = tiles * t.points * POINT_BYTES[c.precision]
+    there, back = (2 if c.backward else 1), _planes(c) - (1 if c.backward else 0)
+    first, last = _ends(c, read)
+
+    def crossing(planes: int, more: int) -> tuple[int, int]:
+        """Of device memory, and of the cache."""
+        return more + (0 if cached else planes * plane), more + planes * plane
+
+    passes = [_outer("outer DFT", t.outer[0], t, tiles, group, there, *crossing(there, first * size))]
+    passes += [_outer("outer DFT", n, t, tiles, group, there, *crossing(2 * there, 0)) for n in t.outer[1:]]
+    passes.append(_rows("rows", c, t, tiles, group, *crossing(there + back, spectra)))
+    passes += [_outer("outer inverse", n, t, tiles, group, back, *crossing(2 * back, 0)) for n in t.outer[:0:-1]]
+    passes.append(_outer("outer inverse", t.outer[0], t, tiles, group, back, *crossing(back, last * size)))
+    return passes
+
+
+def _rows(name: str, c: Convolution, t: Transform, tiles: int, group: int, device: int, cache: int) -> Pass:
+    """Convolutions within blocks, of `tiles` tiles, `group` a launch."""
+    of_tile = t.points // t.row.points
+    rows = tiles * of_tile
+    transforms, points = rows * _transforms(c), t.row.points
+    if c.precision == "half":
+        widths = [max(factor, _TENSOR) for factor in t.row.factors]
+        widths[-1] = _TENSOR  # the last factor, 16 or 32, costs 16
+        real = 0 if t.outer else widths[0] // 2
+        flops = int(8 * points * transforms * (sum(widths) - real - c.sparsity * widths[-1]))
+        shared = transforms * points * _SHARED_HALF * len(t.row.factors)
+        unit = "tensor"
+    else:
+        steps = log2(points) - c.sparsity * log2(t.row.factors[-1])
+        flops = int(6 * points * (transforms * steps + rows * _products(c)))
+        shared = transforms * points * _SHARED_SINGLE * (len(t.row.factors) - 1)
+        unit = "fma"
+    blocks, at_once = (-(-n * of_tile // t.row.rows) for n in (tiles, group))
+    return Pass(name, device, cache, shared, flops, unit, blocks, t.row.resident, at_once, -(-tiles // group))
+
+
+def _outer(name: str, n: int, t: Transform, tiles: int, group: int, planes: int, device: int, cache: int) -> Pass:
+    """DFTs of n points across `planes` planes a tile, `group` tiles a launch."""
+    points = tiles * planes * t.points
+    held = max(_OUTER_POINTS, _OUTER_COLUMNS * n)
+    shared = points * _SHARED_SINGLE * (len(steps(n)) - 1)
+    blocks, at_once = (-(-m * planes * t.points // held) for m in (tiles, group))
+    resident = max(_OUTER_RESIDENT * _OUTER_POINTS // held, 1)
+    flops = points * int(6 * log2(n))
+    return Pass(name, device, cache, shared, flops, "fma", blocks, resident, at_once, -(-tiles // group))
+
+
+def _transforms(c: Convolution) -> int:
+    return 3 + c.post_gate if c.backward else 2
+
+
+def _products(c: Convolution) -> int:
+    """Of spectra: with the filter's, and of u's with dy's."""
+    return 2 + c.post_gate if c.backward else 1
+
+
+def _planes(c: Convolution) -> int:
+    """Planes of M points between the passes: backward u's and dy's, and y's in the place of neither."""
+    return 2 + c.post_gate if c.backward else 1
+
+
+def _io_samples(c: Convolution, read: int) -> int:
+    """Samples of all inputs and results, of which u's and its gate's are read with their overlaps."""
+    if c.backward:
+        return c.rows * ((1 + c.pre_gate) * (read + c.length) + (1 + 2 * c.post_gate) * c.out_length)
+    return c.rows * ((1 + c.pre_gate) * read + (1 + c.post_gate) * c.out_length)
+
+
+def _ends(c: Convolution, read: int) -> tuple[int, int]:
+    """The same of the first and of the last of several passes: backward, gradients of gates take inputs again."""
+    first = (1 + c.pre_gate) * read
+    if not c.backward:
+        return c.rows * first, c.rows * (1 + c.post_gate) * c.out_length
+    again = 2 * c.pre_gate * c.length + c.post_gate * c.out_length
+    written = (1 + c.pre_gate) * c.length + c.post_gate * c.out_length
+    return c.rows * (first + (1 + c.post_gate) * c.out_length), c.rows * (again + written)
+
+
+def _sums(c: Convolution) -> int:
+    """Partial sums of filters' gradients."""
+    if c.filter_per_item:
+        return c.rows
+    return c.channels * min(c.batch, -(-_SUMMING // c.channels))
+
+
+def _tensor_bytes(c: Convolution) -> int:
+    """Inputs and results, in their own type and in the kernels' where that is another, and taps."""
+    here, there = _DTYPE_BYTES[c.dtype], SAMPLE_BYTES[c.precision]
+    taps = c.spectra * c.taps * _TAP_BYTES * (2 if c.backward else 1)
+    return _io_samples(c, c.length) * (here + (there if here != there else 0)) + taps
