@@ -25,8 +25,10 @@ from .work import Tiling, convolution_passes, memory_bytes, plane_bytes, torch_m
 
 _PRECISION = {"float16": "half", "bfloat16": "half", "float32": "single", "float64": "double"}
 _PRECISIONS = ("half", "single", "double")
-# Of the second-level cache, what planes can rely on, and of device memory, what planes may take.
-_CACHE_SHARE, _MEMORY_SHARE = 0.39, 0.125
+# Of the second-level cache, what planes can rely on (benchmarks/kernel_roofline.py).
+_CACHE_SHARE = 0.39
+# Bytes of planes that do not: more would make no launch faster, fewer leave multiprocessors idle at the end of each.
+_PLANES = 128 << 20
 _PASSES = ("fused", "three-pass", "five-pass")
 
 
@@ -105,23 +107,31 @@ def _all_plans(c: Convolution, device: Device) -> Iterator[Plan]:
 
 
 def _tilings(c: Convolution, t: Transform) -> Iterator[Tiling]:
-    """The whole row in one tile, and tiles with a hop, as far as the transform takes them."""
-    half = c.precision == "half"
-    # Half precision has the real part of the fold alone, single precision both.
-    whole = max(c.length, c.out_length) <= t.points if half else c.length + c.out_length - 1 <= 2 * t.points
+    """The whole row in one tile, and tiles with a hop, as far as the transform takes them.
+
+    One tile with a hop is for rows that do not fit as a whole, where taps could be as long as they, and are not.
+    """
+    whole = _holds_rows(c, t)
     if whole:
         yield Tiling(1, c.out_length)
-    hop = (1 if half else 2) * t.points - c.taps + 1
-    if 1 <= hop < c.out_length and c.mode != "circular":
-        yield Tiling(-(-c.out_length // hop), hop)
+    hop = (1 if c.precision == "half" else 2) * t.points - c.taps + 1
+    if hop >= 1 and c.mode != "circular" and not (whole and hop >= c.out_length):
+        yield Tiling(-(-c.out_length // hop), min(hop, c.out_length))
+
+
+def _holds_rows(c: Convolution, t: Transform) -> bool:
+    """Half precision has the real part of the fold alone, single precision both."""
+    if c.precision == "half":
+        return max(c.length, c.out_length) <= t.points
+    return c.length + c.out_length - 1 <= 2 * t.points
 
 
 def _cheapest_grouping(c: Convolution, t: Transform, tiling: Tiling, device: Device) -> Plan:
-    """All tiles at once, as far as memory allows, or so few that their planes stay in the cache."""
+    """All tiles at once where there are no planes; as many as a limit allows, or as have theirs in the cache."""
     tiles, plane = c.rows * tiling.count, plane_bytes(c, t)
     groups = [(tiles, False)]
     if plane:
-        groups = [(max(int(_MEMORY_SHARE * device.memory_bytes / plane), 1), False)]
+        groups = [(max(_PLANES // plane, 1), False)]
         if within := int(_CACHE_SHARE * device.cache_bytes / plane):
             groups.append((within, True))
     plans = [_plan_of(c, t, tiling, min(group, tiles), cached, device) for group, cached in groups]
@@ -130,7 +140,8 @@ def _cheapest_grouping(c: Convolution, t: Transform, tiling: Tiling, device: Dev
 
 def _plan_of(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool, device: Device) -> Plan:
     passes = convolution_passes(c, t, tiling, group, cached)
-    algorithm = _PASSES[len(t.outer)] if tiling.count == 1 else "overlap-save"
+    whole = tiling.count == 1 and _holds_rows(c, t)
+    algorithm = _PASSES[len(t.outer)] if whole else "overlap-save"
     return Plan(
         c, device.name, algorithm, t.points, t.outer, t.row.points, t.factors, tiling.count, tiling.hop, group,
         1 + 2 * len(t.outer), sum(p.device_bytes for p in passes), sum(p.flops for p in passes),

@@ -3,18 +3,19 @@
 Equation 2 of FlashFFTConv (Fu et al., arXiv 2311.05908) adds up, for each factor, operations over their rate and bytes
 over the bandwidth of the memory that they lie in. Here a pass has four such terms: device memory, second-level cache,
 shared memory and arithmetic. They hide behind each other, but not wholly: a pass takes the longest, and a share of the
-others. Blocks go in waves of as many as are resident, and the last wave takes as long as a full one.
+others. Blocks go in waves of as many as are resident, and the last wave computes as long as a full one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 from .devices import Device
 from .work import Pass
 
 # Fitted to 28 times that an H200 took for 64 rows of 768 channels with both gates (float16 and float32, 256 to 16384
-# samples, forward and backward, README.md): all are within 15 % of what comes out.
+# samples, forward and backward, README.md): all are within 20 % of what comes out.
 # Of the shorter terms, what does not hide behind the longest.
 _EXPOSED = 0.1
 # Of a large matrix product's rate, what a row's transforms reach: they issue more than products.
@@ -29,19 +30,20 @@ def seconds(passes: Iterable[Pass], device: Device, backward: bool) -> float:
 
 
 def _pass_seconds(work: Pass, device: Device, factor: float) -> float:
+    waves = _waves(work, device)
     terms = (
         work.device_bytes / device.memory,
         work.cache_bytes / device.cache,
-        work.shared_bytes / device.shared,
-        work.flops / (_REACHED[work.unit] * getattr(device, work.unit)),
+        work.shared_bytes / device.shared * waves,
+        work.flops / (_REACHED[work.unit] * getattr(device, work.unit)) * waves,
     )
     longest = max(terms)
     busy = longest + _EXPOSED * (sum(terms) - longest)
-    return busy * factor * _waves(work, device) + work.launches * device.launch
+    return busy * factor + work.launches * device.launch
 
 
 def _waves(work: Pass, device: Device) -> float:
-    """How much longer all takes than it would if the last wave of each launch were full."""
+    """How much longer multiprocessors take than they would if the last wave of each launch were full."""
     slots = work.resident * device.gpu.multiprocessors
     full, rest = divmod(work.blocks, work.at_once)
-    return (full * -(-work.at_once // slots) + -(-rest // slots)) * slots / work.blocks
+    return (full * ceil(work.at_once / slots) + ceil(rest / slots)) * slots / work.blocks

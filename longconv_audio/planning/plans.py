@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,11 @@ class Plan:
         size = f"an FFT of {self.points:,} complex points ({2 * self.points:,} real)"
         if not self.factors:
             return f"{self.algorithm}: {size}"
-        walked = f", {self.group:,} at a time" if self.outer else ""
+        walked = f", {self.group:,} tiles at a time" if self.outer else ""
         return (
             f"{self.algorithm}: {cut}{size} as {' x '.join(map(str, self.factors))}, of order {self.order}, in "
             f"{self.passes} pass{'es' if self.passes > 1 else ''}{walked}"
         )
-
-
-def with_runner_up(plan: Plan, other: Plan | None) -> Plan:
-    return replace(plan, runner_up=other)
 
 
 def _seconds(value: float) -> str:

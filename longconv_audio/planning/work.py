@@ -58,7 +58,7 @@ class Pass:
         cache_bytes: that the second-level cache moves.
         shared_bytes: that shared memory moves.
         flops: in units of the kind `unit`: "tensor", "fma" or "double".
-        blocks: pieces that multiprocessors are given.
+        blocks: pieces that multiprocessors are given; the last may be a part of one.
         resident: such pieces at a time on a multiprocessor.
         at_once: such pieces in one launch, where there are so many.
         launches: kernels started.
@@ -70,9 +70,9 @@ class Pass:
     shared_bytes: int
     flops: int
     unit: str
-    blocks: int
+    blocks: float
     resident: int
-    at_once: int
+    at_once: float
     launches: int
 
 
@@ -152,7 +152,7 @@ def _gradient_passes(c: Convolution, t: Transform) -> list[Pass]:
 def _filter_pass(name: str, c: Convolution, t: Transform, moved: int, count: int) -> Pass:
     flops = count * int(6 * t.points * log2(t.points))
     shared = count * t.points * _SHARED_SINGLE * (len(t.factors) - 1)
-    blocks = -(-count * t.points // (t.row.points * t.row.rows))
+    blocks = count * t.points / (t.row.points * t.row.rows)
     return Pass(name, moved, moved, shared, flops, "fma", blocks, t.row.resident, blocks, 1 + len(t.outer))
 
 
@@ -198,7 +198,7 @@ def _rows(name: str, c: Convolution, t: Transform, tiles: int, group: int, devic
         flops = int(6 * points * (transforms * steps + rows * _products(c)))
         shared = transforms * points * _SHARED_SINGLE * (len(t.row.factors) - 1)
         unit = "fma"
-    blocks, at_once = (-(-n * of_tile // t.row.rows) for n in (tiles, group))
+    blocks, at_once = (n * of_tile / t.row.rows for n in (tiles, group))
     return Pass(name, device, cache, shared, flops, unit, blocks, t.row.resident, at_once, -(-tiles // group))
 
 
@@ -207,7 +207,7 @@ def _outer(name: str, n: int, t: Transform, tiles: int, group: int, planes: int,
     points = tiles * planes * t.points
     held = max(_OUTER_POINTS, _OUTER_COLUMNS * n)
     shared = points * _SHARED_SINGLE * (len(steps(n)) - 1)
-    blocks, at_once = (-(-m * planes * t.points // held) for m in (tiles, group))
+    blocks, at_once = (m * planes * t.points / held for m in (tiles, group))
     resident = max(_OUTER_RESIDENT * _OUTER_POINTS // held, 1)
     flops = points * int(6 * log2(n))
     return Pass(name, device, cache, shared, flops, "fma", blocks, resident, at_once, -(-tiles // group))
