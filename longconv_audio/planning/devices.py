@@ -90,8 +90,31 @@ def device_named(name: str) -> Device:
     >>> device_named("RTX 4090").name, device_named("rtx40").name
     ('rtx4090', 'rtx4090')
     """
-    plain = re.sub(r"[\s_-]", "", name).lower()
+    plain = _plain(name)
     found = DEVICES.get(_FAMILIES.get(plain, plain))
     if found is None:
         raise OptionError(f"device {name!r} is not known: expected one of {', '.join([*DEVICES, *_FAMILIES])}")
     return found
+
+
+def estimated(name: str, gpu: Gpu, memory_bytes: int, cache_bytes: int) -> Device:
+    """A device that is here and whose rates nobody measured: those of its model, or of one that is like it.
+
+    Args:
+        name: as its driver has it ("NVIDIA GeForce RTX 4090").
+        gpu: its limits.
+        memory_bytes, cache_bytes: of device memory and second-level cache.
+    """
+    plain = _plain(name)
+    model = next((device for model, device in DEVICES.items() if model in plain), None)
+    if model is None:
+        # Of the same architecture, or with blocks as large; larger devices of one kind have rates in proportion.
+        likes = sorted(DEVICES.values(), key=lambda d: abs(d.gpu.shared_per_block - gpu.shared_per_block))
+        model = min(likes, key=lambda d: d.gpu.arch != gpu.arch)
+    share = gpu.multiprocessors / model.gpu.multiprocessors
+    scaled = {rate: getattr(model, rate) * share for rate in ("memory", "cache", "shared", "fma", "double", "tensor")}
+    return replace(model, name=name, gpu=gpu, memory_bytes=memory_bytes, cache_bytes=cache_bytes, **scaled)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()

@@ -1,10 +1,13 @@
 """Devices by name, and what is known of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.errors import OptionError
 from longconv_audio.planning import DEVICES, device_named
+from longconv_audio.planning.devices import estimated
 
 PEAKS = {"a100": (2039, 312), "h100": (3350, 989), "h200": (4800, 989), "rtx3090": (936, 71), "rtx4090": (1008, 165)}
 
@@ -37,3 +40,23 @@ def test_figures_are_of_the_right_order(device):
     assert device.memory < device.cache < device.shared
     assert device.double < device.fma < device.tensor
     assert device.cache_bytes < 2e8 < 2e10 < device.memory_bytes
+
+
+class TestEstimated:
+    def test_device_whose_model_is_known(self):
+        gpu = replace(KNOWN["sm_89"], multiprocessors=128)
+        found = estimated("NVIDIA GeForce RTX 4090", gpu, 25 * 10**9, 72 << 20)
+        wanted = DEVICES["rtx4090"]
+        assert found == replace(wanted, name="NVIDIA GeForce RTX 4090", memory_bytes=25 * 10**9)
+
+    def test_smaller_one_of_an_architecture(self):
+        gpu = replace(KNOWN["sm_89"], multiprocessors=64)
+        found = estimated("NVIDIA L40-like", gpu, 10**10, 36 << 20)
+        assert found.memory == DEVICES["rtx4090"].memory / 2
+        assert found.launch == DEVICES["rtx4090"].launch
+        assert (found.gpu, found.memory_bytes, found.cache_bytes) == (gpu, 10**10, 36 << 20)
+
+    @pytest.mark.parametrize(("arch", "like"), [("sm_87", "a100"), ("sm_100", "h100")])
+    def test_architecture_that_nothing_is_known_of(self, arch, like):
+        gpu = replace(KNOWN[arch], multiprocessors=DEVICES[like].gpu.multiprocessors)
+        assert estimated("another", gpu, 10**11, 10**8).tensor == DEVICES[like].tensor
