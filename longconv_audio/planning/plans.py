@@ -101,12 +101,16 @@ class Plan:
         return {**told, "convolution": dict(vars(self.convolution)), "order": self.order, "runner_up": after}
 
     def __str__(self) -> str:
-        after = "none" if self.runner_up is None else f"{self.runner_up._how()}, {_seconds(self.runner_up.seconds)}"
+        after = "none" if self.runner_up is None else self.runner_up._in_short()
         return (
             f"{self.convolution} on {self.device}: {self._how()}. Predicted: {_seconds(self.seconds)}, "
             f"{_scaled(self.bytes, 'B')} moved in device memory, {_scaled(self.flops, 'FLOP')}, "
             f"{_scaled(self.memory, 'B')} of memory. Runner-up: {after}."
         )
+
+    def _in_short(self) -> str:
+        tiles = f"{self.tiles:,} tiles a row by " if self.tiles > 1 else ""
+        return f"{self.algorithm}, {tiles}{' x '.join(map(str, self.factors))}, {_seconds(self.seconds)}"
 
     def _how(self) -> str:
         cut = f"{self.tiles:,} tiles a row with a hop of {self.hop:,} samples, each by " if self.tiles > 1 else ""
