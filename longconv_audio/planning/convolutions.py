@@ -21,10 +21,13 @@ from .cost import seconds
 from .devices import Device
 from .kernels import Transform, transforms
 from .plans import Convolution, Plan
-from .work import Tiling, convolution_passes, memory_bytes, plane_bytes, torch_memory, torch_passes
+from .torch_work import torch_memory, torch_passes
+from .work import Tiling, convolution_passes, memory_bytes, plane_bytes
 
 _PRECISION = {"float16": "half", "bfloat16": "half", "float32": "single", "float64": "double"}
 _PRECISIONS = ("half", "single", "double")
+# Shorter hops, as a share of a transform's points, compute the same samples over and over.
+_LEAST_HOP = 0.125
 # Of the second-level cache, what planes can rely on (benchmarks/kernel_roofline.py).
 _CACHE_SHARE = 0.39
 # Bytes of planes that do not: more would make no launch faster, fewer leave multiprocessors idle at the end of each.
@@ -115,7 +118,7 @@ def _tilings(c: Convolution, t: Transform) -> Iterator[Tiling]:
     if whole:
         yield Tiling(1, c.out_length)
     hop = (1 if c.precision == "half" else 2) * t.points - c.taps + 1
-    if hop >= 1 and c.mode != "circular" and not (whole and hop >= c.out_length):
+    if hop >= t.points * _LEAST_HOP and c.mode != "circular" and not (whole and hop >= c.out_length):
         yield Tiling(-(-c.out_length // hop), min(hop, c.out_length))
 
 
@@ -155,7 +158,7 @@ def _torch_plan(c: Convolution, device: Device) -> Plan:
     passes = torch_passes(c, points)
     return Plan(
         c, device.name, "torch.fft", points // 2, (), points // 2, (), 1, c.out_length, c.rows, 1,
-        sum(p.device_bytes for p in passes), sum(p.flops for p in passes), seconds(passes, device, c.backward),
+        sum(p.device_bytes for p in passes), sum(p.flops for p in passes), seconds(passes, device, backward=False),
         torch_memory(c, points),
     )  # fmt: skip
 

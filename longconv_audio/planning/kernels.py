@@ -1,13 +1,13 @@
-"""The transforms that a device has kernels for, by precision: their sizes, factors and resident blocks."""
+"""The transforms that a device has kernels for, by precision: their sizes and factors."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from math import prod
 
 from ..engines.cuda.gpus import Gpu
 from ..engines.cuda.half_kernels import HALF_FACTORS, HalfShape
-from ..engines.cuda.plans import RESERVED
 from ..engines.cuda.single_kernels import SINGLE_FACTORS, SingleShape
 
 # Of a point of a plane or a spectrum.
@@ -24,14 +24,10 @@ class Row:
     Args:
         factors: of the transform, none of them 1.
         points: their product M.
-        rows: that a block works on at a time.
-        resident: blocks at a time on a multiprocessor.
     """
 
     factors: tuple[int, ...]
     points: int
-    rows: int
-    resident: int
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,7 @@ class Transform:
 
     @property
     def points(self) -> int:
-        product = self.row.points
-        for points in self.outer:
-            product *= points
-        return product
+        return self.row.points * prod(self.outer)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -76,44 +69,23 @@ def transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[Transf
 
     What three passes reach is not done in five.
     """
-    rows = _rows(precision, gpu, backward)
+    rows = _half_rows(gpu, backward) if precision == "half" else _single_rows(gpu)
     found = [Transform((), row) for row in rows]
     found += [Transform((points,), row) for row in rows for points in _OUTER]
     found += [Transform((points, _OUTER[-1]), rows[-1]) for points in _OUTER]
     return tuple(found)
 
 
-def _rows(precision: str, gpu: Gpu, backward: bool) -> list[Row]:
-    return _half_rows(gpu, backward) if precision == "half" else _single_rows(gpu, backward)
-
-
 def _half_rows(gpu: Gpu, backward: bool) -> list[Row]:
-    rows = []
-    for factors in HALF_FACTORS:
-        shape = HalfShape(*factors, "fp16")
-        if (shape.backward_keep(gpu) if backward else shape.forward_keep(gpu)) is None:
-            continue
-        kernel = shape.backward(gpu, True, True, True) if backward else shape.forward(gpu, True, True, True)
-        rows.append(_row(factors, 4 if shape.n1 == 1 else 1, kernel, gpu))
-    return rows
+    shapes = ((factors, HalfShape(*factors, "fp16")) for factors in HALF_FACTORS)
+    fitting = (f for f, s in shapes if (s.backward_keep(gpu) if backward else s.forward_keep(gpu)) is not None)
+    return [_row(factors) for factors in fitting]
 
 
-def _single_rows(gpu: Gpu, backward: bool) -> list[Row]:
-    rows = []
-    for factors in SINGLE_FACTORS:
-        shape = SingleShape(*factors)
-        forward = shape.forward(gpu, "padded", True, True)
-        if forward.shared_bytes > gpu.shared_per_block:
-            continue
-        kernel = shape.backward(gpu, "padded", True, True, True) if backward else forward
-        rows.append(_row(factors, shape.rows, kernel, gpu))
-    return rows
+def _single_rows(gpu: Gpu) -> list[Row]:
+    shapes = ((factors, SingleShape(*factors)) for factors in SINGLE_FACTORS)
+    return [_row(f) for f, s in shapes if s.shared_bytes(s.cells(gpu)) <= gpu.shared_per_block]
 
 
-def _row(factors, rows: int, kernel, gpu: Gpu) -> Row:
-    room = gpu.shared_per_multiprocessor // (kernel.shared_bytes + RESERVED)
-    resident = max(min(kernel.blocks, room, gpu.threads_per_multiprocessor // kernel.threads), 1)
-    points = 1
-    for factor in factors:
-        points *= factor
-    return Row(tuple(factor for factor in factors if factor > 1), points, rows, resident)
+def _row(factors: tuple[int, ...]) -> Row:
+    return Row(tuple(factor for factor in factors if factor > 1), prod(factors))

@@ -30,14 +30,11 @@ _TAP_BYTES, _SUM_BYTES = 4, 8  # taps are float32, sums of spectra complex64
 _SUMMING = 256
 _TENSOR = 16
 # Points that a block of an outer pass holds, at least; as many columns of them as fill a line of 128 bytes.
-_OUTER_POINTS, _OUTER_COLUMNS, _OUTER_RESIDENT = 4096, 16, 4
+_OUTER_POINTS, _OUTER_COLUMNS = 4096, 16
 # Bytes of shared memory a point and transform: exchanges between factors, and in half precision operands of tensor
 # instructions too (184 wavefronts a row forward at 1K points of two factors, 1280 at 4K of three, as the emulator
 # counts).
 _SHARED_HALF, _SHARED_SINGLE = 6, 16
-# Of torch.fft, passes over memory: a real transform of cuFFT takes one more for each 2^9 points.
-_CUFFT_POINTS_LOG2 = 9
-_TORCH_WORKSPACE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,8 @@ class Pass:
         cache_bytes: that the second-level cache moves.
         shared_bytes: that shared memory moves.
         flops: in units of the kind `unit`: "tensor", "fma" or "double".
-        blocks: pieces that multiprocessors are given; the last may be a part of one.
-        resident: such pieces at a time on a multiprocessor.
-        at_once: such pieces in one launch, where there are so many.
+        pieces: that multiprocessors are given, each to one; the last may be a part of one; 0 where all share in all.
+        at_once: pieces in one launch, where there are so many.
         launches: kernels started.
     """
 
@@ -70,8 +66,7 @@ class Pass:
     shared_bytes: int
     flops: int
     unit: str
-    blocks: float
-    resident: int
+    pieces: float
     at_once: float
     launches: int
 
@@ -96,26 +91,19 @@ def memory_bytes(c: Convolution, t: Transform, tiling: Tiling, group: int) -> in
     spectra = c.spectra * t.points * POINT_BYTES[c.precision]
     sums = _sums(c) * t.points * _SUM_BYTES if c.backward else 0
     planes = min(group, c.rows * tiling.count) * plane_bytes(c, t)
-    return _tensor_bytes(c) + spectra + sums + planes
+    return tensor_bytes(c) + spectra + sums + planes
 
 
-def torch_passes(c: Convolution, points: int) -> list[Pass]:
-    """What torch.fft does with transforms of so many real points: gate, pad, transform, multiply, transform, crop."""
-    size = max(SAMPLE_BYTES[c.precision], 4)
-    transforms = 2 * -(-int(log2(points)) // _CUFFT_POINTS_LOG2) * 2 * points
-    samples = 3 * c.length * c.pre_gate + c.length + points + transforms + 2 * points + (2 + c.post_gate) * c.out_length
-    moved = c.rows * samples * size * _transforms(c) // 2
-    made = 0 if c.prepared else c.spectra * (c.taps + transforms // 2 + points) * size
-    flops = int(2.5 * points * log2(points)) * (c.rows * _transforms(c) + (0 if c.prepared else c.spectra))
-    unit = "double" if c.precision == "double" else "fma"
-    return [Pass("torch.fft", moved + made, moved + made, 0, flops, unit, 1 << 30, 1, 1 << 30, 8)]
+def tensor_bytes(c: Convolution) -> int:
+    """Inputs and results, in their own type and in the kernels' where that is another, and taps."""
+    here, there = _DTYPE_BYTES[c.dtype], SAMPLE_BYTES[c.precision]
+    taps = c.spectra * c.taps * _TAP_BYTES * (2 if c.backward else 1)
+    return _io_samples(c, c.length) * (here + (there if here != there else 0)) + taps
 
 
-def torch_memory(c: Convolution, points: int) -> int:
-    """Device memory of the same: rows are taken so many at a time that their copies stay below a limit."""
-    size = max(SAMPLE_BYTES[c.precision], 4)
-    row = 4 * points * size
-    return _tensor_bytes(c) + c.spectra * points * size + max(min(c.rows * row, _TORCH_WORKSPACE), row)
+def transforms_of_row(c: Convolution) -> int:
+    """Of each row."""
+    return 3 + c.post_gate if c.backward else 2
 
 
 def _casts(c: Convolution) -> list[Pass]:
@@ -125,11 +113,7 @@ def _casts(c: Convolution) -> list[Pass]:
         return []
     moved = _io_samples(c, c.length) * (here + there)
     tensors = 4 + 3 * (c.pre_gate + c.post_gate) if c.backward else 2 + c.pre_gate + c.post_gate
-    return [_streamed("cast", moved, tensors)]
-
-
-def _streamed(name: str, moved: int, launches: int) -> Pass:
-    return Pass(name, moved, moved, 0, 0, "fma", 1 << 30, 1, 1 << 30, launches)
+    return [Pass("cast", moved, moved, 0, 0, "fma", 0, 0, tensors)]
 
 
 def _spectrum_passes(c: Convolution, t: Transform) -> list[Pass]:
@@ -152,8 +136,8 @@ def _gradient_passes(c: Convolution, t: Transform) -> list[Pass]:
 def _filter_pass(name: str, c: Convolution, t: Transform, moved: int, count: int) -> Pass:
     flops = count * int(6 * t.points * log2(t.points))
     shared = count * t.points * _SHARED_SINGLE * (len(t.factors) - 1)
-    blocks = count * t.points / (t.row.points * t.row.rows)
-    return Pass(name, moved, moved, shared, flops, "fma", blocks, t.row.resident, blocks, 1 + len(t.outer))
+    pieces = count * t.points // t.row.points
+    return Pass(name, moved, moved, shared, flops, "fma", pieces, pieces, 1 + len(t.outer))
 
 
 def _row_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool) -> list[Pass]:
@@ -185,7 +169,7 @@ def _rows(name: str, c: Convolution, t: Transform, tiles: int, group: int, devic
     """Convolutions within blocks, of `tiles` tiles, `group` a launch."""
     of_tile = t.points // t.row.points
     rows = tiles * of_tile
-    transforms, points = rows * _transforms(c), t.row.points
+    transforms, points = rows * transforms_of_row(c), t.row.points
     if c.precision == "half":
         widths = [max(factor, _TENSOR) for factor in t.row.factors]
         widths[-1] = _TENSOR  # the last factor, 16 or 32, costs 16
@@ -198,8 +182,7 @@ def _rows(name: str, c: Convolution, t: Transform, tiles: int, group: int, devic
         flops = int(6 * points * (transforms * steps + rows * _products(c)))
         shared = transforms * points * _SHARED_SINGLE * (len(t.row.factors) - 1)
         unit = "fma"
-    blocks, at_once = (n * of_tile / t.row.rows for n in (tiles, group))
-    return Pass(name, device, cache, shared, flops, unit, blocks, t.row.resident, at_once, -(-tiles // group))
+    return Pass(name, device, cache, shared, flops, unit, rows, group * of_tile, -(-tiles // group))
 
 
 def _outer(name: str, n: int, t: Transform, tiles: int, group: int, planes: int, device: int, cache: int) -> Pass:
@@ -207,14 +190,9 @@ def _outer(name: str, n: int, t: Transform, tiles: int, group: int, planes: int,
     points = tiles * planes * t.points
     held = max(_OUTER_POINTS, _OUTER_COLUMNS * n)
     shared = points * _SHARED_SINGLE * (len(steps(n)) - 1)
-    blocks, at_once = (m * planes * t.points / held for m in (tiles, group))
-    resident = max(_OUTER_RESIDENT * _OUTER_POINTS // held, 1)
+    pieces, at_once = (m * planes * t.points / held for m in (tiles, group))
     flops = points * int(6 * log2(n))
-    return Pass(name, device, cache, shared, flops, "fma", blocks, resident, at_once, -(-tiles // group))
-
-
-def _transforms(c: Convolution) -> int:
-    return 3 + c.post_gate if c.backward else 2
+    return Pass(name, device, cache, shared, flops, "fma", pieces, at_once, -(-tiles // group))
 
 
 def _products(c: Convolution) -> int:
@@ -223,7 +201,7 @@ def _products(c: Convolution) -> int:
 
 
 def _planes(c: Convolution) -> int:
-    """Planes of M points between the passes: backward u's and dy's, and y's in the place of neither."""
+    """Planes of M points between the passes: backward u's and dy's, one of which becomes du's, and perhaps y's."""
     return 2 + c.post_gate if c.backward else 1
 
 
@@ -249,10 +227,3 @@ def _sums(c: Convolution) -> int:
     if c.filter_per_item:
         return c.rows
     return c.channels * min(c.batch, -(-_SUMMING // c.channels))
-
-
-def _tensor_bytes(c: Convolution) -> int:
-    """Inputs and results, in their own type and in the kernels' where that is another, and taps."""
-    here, there = _DTYPE_BYTES[c.dtype], SAMPLE_BYTES[c.precision]
-    taps = c.spectra * c.taps * _TAP_BYTES * (2 if c.backward else 1)
-    return _io_samples(c, c.length) * (here + (there if here != there else 0)) + taps

@@ -163,3 +163,17 @@ def test_double_precision_goes_through_torch():
     assert found.algorithm == "torch.fft"
     assert 2 * found.points >= 2 * 4096 - 1
     assert found.bytes > 2 * ROWS * 4096 * 8
+
+
+@pytest.mark.parametrize(("dtype", "sample", "point"), [("float16", 2, 4), ("float32", 4, 8)])
+def test_memory(dtype, sample, point):
+    """Inputs, results and taps; spectra; backward, sums; and with outer DFTs planes of the rows that are at work."""
+    tensors = ROWS * 4096 * sample + CHANNELS * 4096 * 4
+    spectra = CHANNELS * 4096 * point
+    forward, backward = (fused(4096, dtype=dtype, backward=b) for b in (False, True))
+    assert forward.memory == tensors + ROWS * 4096 * sample + spectra
+    assert backward.memory == tensors + 2 * ROWS * 4096 * sample + CHANNELS * 4096 * (4 + 8) + spectra
+    long = plan(1, 4, 1 << 20, 1 << 20, dtype=dtype, device=H200)
+    planes = long.group * long.points * point
+    assert planes <= 128 << 20
+    assert long.memory == 4 * (1 << 20) * (2 * sample + 4) + 4 * long.points * point + planes
