@@ -7,8 +7,8 @@ from math import log2
 from .plans import Convolution
 from .work import SAMPLE_BYTES, Pass, tensor_bytes, transforms_of_row
 
-# Passes over memory: a real transform of cuFFT takes one more for each 2^9 points. With that, what an H200 took for rows
-# of 512 to 16384 samples (README.md) is within 20 % of what comes out.
+# Passes over memory: a real transform of cuFFT takes one more for each 2^9 points. With that, what an H200 took for
+# rows of 512 to 16384 samples (README.md) is within 20 % of what comes out.
 _CUFFT_POINTS_LOG2 = 9
 _LAUNCHES = 8
 # Of copies in memory at a time (engines/torch_rows.py).
