@@ -41,6 +41,7 @@ struct Arguments {
   Strides u_strides, pre_strides, post_strides, y_strides, dy_strides, du_strides, dpre_strides, dpost_strides;
   Strides filter_strides;  // in filters: batch is 0 unless each item has its own
   int channels_per_filter;
+  int planes;      // rows of complex points that a channel of a long row has (outer_rows.cuh), each with its filter; else 1
   int batch, channels;
   int length;      // of u and pre_gate
   int out_length;  // of y and post_gate
@@ -72,8 +73,28 @@ struct FilterArguments {
   int direction;            // 1 convolves, -1 correlates
   int circular;             // 0 or 1
   int channels_per_filter;  // whose sums make one filter's gradient,
+  int planes;               // as in Arguments: filters are those of planes
   int chunks_per_filter;    // and how many chunks of each
   int chunks;               // in all
+};
+
+// One pass of the outermost DFT of long rows, from samples to planes or back: see outer_rows.cuh. Block_y is a row of the
+// launch, which begins with number `first_row` of all, tile by tile of each batch item.
+struct OuterArguments {
+  void* samples;           // rows: read forward, written inverse; of a filter, its taps
+  const void* gate;        // what they are multiplied by, or null
+  void* second;            // inverse: the same rows times another gate, or null
+  const void* second_gate;
+  void* planes;            // (rows, channels, R, 2, I), float
+
+  Strides strides, gate_strides, second_strides, second_gate_strides;
+  int points;              // I
+  int channels;
+  int length;              // of a row of samples, or the taps of a filter
+  int first_row, tiles;
+  int hop, lead;           // samples from one tile to the next, and those before it that it sees
+  int span;                // samples of a tile that count: read forward, written inverse
+  int offset, direction;   // of a filter, as in FilterArguments
 };
 
 // The switches that every convolution kernel has, whatever its precision.

@@ -175,10 +175,10 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
         barrier<(S::N1 > 1)>();  // the next turn's cells are not those that this thread read last
         continue;
       }
-      multiply_by_filter<S, false>(v, a, round(), thread);
+      multiply_by_filter<S, EXTENT, false>(v, a, round(), thread);
     } else {
       if constexpr (FILTER_GRADIENT) add_products(v, kept_x(thread), sums(thread));
-      multiply_by_filter<S, true>(v, a, round(), thread);
+      multiply_by_filter<S, EXTENT, true>(v, a, round(), thread);
     }
     inverse(v, place());
 

@@ -119,7 +119,7 @@ template <class S, class Add>
 DEVICE void each_chunk(const FilterArguments& a, Row row, Add add) {
   NO_UNROLL
   for (int i = 0; i < a.channels_per_filter * a.chunks_per_filter; ++i) {
-    const int channel = row.batch * a.channels_per_filter + i / a.chunks_per_filter;
+    const int channel = (row.batch / a.planes * a.channels_per_filter + i / a.chunks_per_filter) * a.planes + row.batch % a.planes;
     const int chunk = row.channel * a.chunks_per_filter + i % a.chunks_per_filter;
     add(reinterpret_cast<const float4*>(a.dspectrum) + (Index(channel) * a.chunks + chunk) * (S::points / 2));
   }

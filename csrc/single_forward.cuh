@@ -25,11 +25,11 @@ DEVICE void store_y(const Complex (&v)[S::held], const Arguments& a, Round round
   });
 }
 
-// v times the spectrum of each row's filter, or its conjugate.
-template <class S, bool CONJUGATE>
+// v times the spectrum of each row's filter, or its conjugate. The rows of planes have samples from M on.
+template <class S, Extent EXTENT, bool CONJUGATE>
 DEVICE void multiply_by_filter(Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
   const BinColumn<S> column = bin_column<S>(thread);
-  const float4* filter = ptx::opaque(spectrum_of<S>(a, row_of(round, column.row_in_block)) + column.first);
+  const float4* filter = ptx::opaque(spectrum_of<S, EXTENT == Extent::doubled>(a, row_of(round, column.row_in_block)) + column.first);
   each_bin_pair<S>(v, [&](int p, BinPair& x) {
     const BinPair k = bins(memory::load(filter + p * BinColumn<S>::step));
     x.even = x.even * (CONJUGATE ? conjugate(k.even) : k.even);
@@ -51,7 +51,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) convolve(Arguments a) {
     Complex v[S::held];
     load_x<S, EXTENT, Gates>(v, a, round, thread);
     forward<EXTENT != Extent::doubled>(v, place);
-    multiply_by_filter<S, false>(v, a, round, thread);
+    multiply_by_filter<S, EXTENT, false>(v, a, round, thread);
     inverse(v, place);
     store_y<S, EXTENT, Gates>(v, a, round, ptx::opaque(thread));
   }

@@ -12,7 +12,7 @@ import functools
 import torch
 
 from ..selection import Call
-from . import backward_pass, forward_pass, spectra
+from . import backward_pass, forward_pass, long_pass, spectra, taps
 from .errors import NoKernelError
 from .gpus import Gpu, gpu_of
 from .launch import available, launcher
@@ -28,36 +28,32 @@ def why_not(device, precision: str) -> str | None:
     return available(device)
 
 
-def why_not_call(call: Call, u, k) -> str | None:
-    """Why this engine, which can run on the device, has no kernel for a call; None where it has."""
-    if not u.numel():
-        return None
-    return _why_no_kernel(call, u.dtype, u.shape[-1], k.shape[-1], gpu_of(k.get_device()))
-
-
 def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     """The convolution with its gates and its skip term: see `torch_long_conv.forward`.
 
     Raises:
-        NoKernelError: where `why_not_call` has a reason.
+        NoKernelError: for rows beyond what any transform has room for.
         CompilerError, LaunchError: where a kernel cannot be compiled, loaded or started.
     """
     index = u.get_device()
     with _current(index):
-        return forward_pass.convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        return _passes(call, u, k).convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
     """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
     index = u.get_device()
+    passes = long_pass if _passes(call, u, k) is long_pass else backward_pass
     with _current(index):
-        return backward_pass.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+        return passes.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
 
 def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
     """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
     index = u.get_device()
     with _current(index):
+        if _passes(call, u, k) is long_pass:
+            return long_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
         forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
         if any(needs):
             backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
@@ -66,22 +62,35 @@ def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
 def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()
+    passes = spectra if _fits_a_block(call, length, k.shape[-1], gpu_of(index)) else long_pass
     with _current(index):
-        return spectra.prepare_spectrum(launcher(index), call, k, length)
+        return passes.prepare_spectrum(launcher(index), call, k, length)
 
 
 def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d) -> bool:
     """Whether a spectrum that was made for one call is right for another."""
-    return d is None and spectra.serves(made, length, spectrum.shape[-1], call, u.shape[-1], k.shape[-1])
+    if d is not None:
+        return False
+    samples, filter_taps, gpu = u.shape[-1], k.shape[-1], gpu_of(spectrum.get_device())
+    short, fits = (_fits_a_block(c, n, filter_taps, gpu) for c, n in ((made, length), (call, samples)))
+    if short != fits:
+        return False
+    return (spectra if short else taps).serves(made, length, spectrum.shape[-1], call, samples, filter_taps)
+
+
+def _passes(call: Call, u, k):
+    """The module that carries out a call: rows in one block, or longer ones."""
+    fits = not u.numel() or _fits_a_block(call, u.shape[-1], k.shape[-1], gpu_of(u.get_device()))
+    return forward_pass if fits else long_pass
 
 
 @functools.lru_cache(maxsize=4096)
-def _why_no_kernel(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu) -> str | None:
+def _fits_a_block(call: Call, length: int, taps: int, gpu: Gpu) -> bool:
     try:
-        plan(Sizes(number_of(call.precision, dtype), length, placed(call, length, taps).length), gpu)
-    except NoKernelError as error:
-        return str(error)
-    return None
+        plan(Sizes(number_of(call.precision, torch.float16), length, placed(call, length, taps).length), gpu)
+    except NoKernelError:
+        return False
+    return True
 
 
 def _current(index: int):

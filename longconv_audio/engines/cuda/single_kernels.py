@@ -33,9 +33,29 @@ def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
     shape = _shape_for(sizes, gpu)
     kernel = shape.backward(gpu, _extent(shape, sizes), sizes.pre_gate, sizes.post_gate, filter_gradient)
-    made = _plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
-    scratch = 0 if shape.kept(gpu)[1] == "in_shared" else shape.points * 8
-    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
+    return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
+
+
+def plan_planes(points: int, rows: int, channels: int, gpu: Gpu) -> Plan:
+    """The convolution of rows of so many complex points each: of the planes of longer rows."""
+    shape = _shape_of(points)
+    forward = shape.forward(gpu, "doubled", False, False)
+    dealt = rows_per_block(Sizes("fp32", 2 * points, 2 * points, rows, channels), gpu, forward.blocks, shape.rows)
+    return _plan_of(shape, gpu, forward, dealt)
+
+
+def plan_planes_backward(points: int, rows: int, channels: int, gpu: Gpu, filter_gradient: bool) -> Plan:
+    """The same of their gradients."""
+    shape = _shape_of(points)
+    kernel = shape.backward(gpu, "doubled", False, False, filter_gradient)
+    dealt = rows_per_sum(Sizes("fp32", 2 * points, 2 * points, rows, channels), shape.rows)
+    return _backward_plan_of(shape, gpu, kernel, dealt)
+
+
+def planes_points(gpu: Gpu) -> tuple[int, ...]:
+    """The sizes that `plan_planes` and `plan_planes_backward` have on a device, ascending."""
+    shapes = [SingleShape(*factors) for factors in SINGLE_FACTORS]
+    return tuple(s.points for s in shapes if s.shared_bytes(s.cells(gpu)) <= gpu.shared_per_block)
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
@@ -153,3 +173,13 @@ def _extent(shape: SingleShape, sizes: Sizes) -> str:
 def _plan_of(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
     factors = shape.factors
     return Plan(kernel, shape.spectrum(gpu), None, 0, factors, factors, rows, shape.rows, point_bytes=8)
+
+
+def _backward_plan_of(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
+    scratch = 0 if shape.kept(gpu)[1] == "in_shared" else shape.points * 8
+    made = _plan_of(shape, gpu, kernel, rows)
+    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
+
+
+def _shape_of(points: int) -> SingleShape:
+    return next(s for s in (SingleShape(*factors) for factors in SINGLE_FACTORS) if s.points == points)
