@@ -19,10 +19,10 @@ from ..errors import OptionError
 from ..windows import MODES, window
 from .cost import seconds
 from .devices import Device
-from .kernels import Transform, transforms
+from .kernels import POINT_BYTES, Transform, transforms
 from .plans import Convolution, Plan
 from .torch_work import torch_memory, torch_passes
-from .work import Tiling, convolution_passes, memory_bytes, plane_bytes
+from .work import Tiling, convolution_passes, memory_bytes, planes_bytes
 
 _PRECISION = {"float16": "half", "bfloat16": "half", "float32": "single", "float64": "double"}
 _PRECISIONS = ("half", "single", "double")
@@ -30,8 +30,8 @@ _PRECISIONS = ("half", "single", "double")
 _LEAST_HOP = 0.125
 # Of the second-level cache, what planes can rely on (benchmarks/kernel_roofline.py).
 _CACHE_SHARE = 0.39
-# Bytes of planes that do not: more would make no launch faster, fewer leave multiprocessors idle at the end of each.
-_PLANES = 128 << 20
+# Bytes of the planes that are walked together: few enough for a second-level cache, enough to be worth a launch.
+_PLANES = 32 << 20
 _PASSES = ("fused", "three-pass", "five-pass")
 
 
@@ -106,50 +106,52 @@ def _all_plans(c: Convolution, device: Device) -> Iterator[Plan]:
         return
     for t in transforms(c.precision, device.gpu, c.backward):
         for tiling in _tilings(c, t):
-            yield _cheapest_grouping(c, t, tiling, device)
+            yield _plan_of(c, t, tiling, device)
 
 
 def _tilings(c: Convolution, t: Transform) -> Iterator[Tiling]:
-    """The whole row in one tile, and tiles with a hop, as far as the transform takes them.
-
-    One tile with a hop is for rows that do not fit as a whole, where taps could be as long as they, and are not.
-    """
+    """The whole row in one tile, and tiles with a hop, as far as the transform takes them."""
     whole = _holds_rows(c, t)
     if whole:
         yield Tiling(1, c.out_length)
-    hop = (1 if c.precision == "half" else 2) * t.points - c.taps + 1
+    hop = _window(c, t) - c.taps + 1
+    # One tile with a hop is for rows that do not fit as a whole, where taps could be as long as they, and are not.
     if hop >= t.points * _LEAST_HOP and c.mode != "circular" and not (whole and hop >= c.out_length):
         yield Tiling(-(-c.out_length // hop), min(hop, c.out_length))
 
 
+def _window(c: Convolution, t: Transform) -> int:
+    """Samples of a tile: those of the fold, or in half precision within one block its real part."""
+    return t.points if c.precision == "half" and not t.outer else 2 * t.points
+
+
 def _holds_rows(c: Convolution, t: Transform) -> bool:
-    """Half precision has the real part of the fold alone, single precision both."""
+    """Whether no output can meet an input that it should not; within a block, whatever the taps are."""
+    if t.outer:
+        furthest = {"same": c.taps // 2, "circular": c.length - 1}.get(c.mode, c.taps - 1)  # that an output looks back
+        return max(c.length + furthest, c.out_length) <= _window(c, t)
     if c.precision == "half":
-        return max(c.length, c.out_length) <= t.points
-    return c.length + c.out_length - 1 <= 2 * t.points
+        return max(c.length, c.out_length) <= _window(c, t)
+    return c.length + c.out_length - 1 <= _window(c, t)
 
 
-def _cheapest_grouping(c: Convolution, t: Transform, tiling: Tiling, device: Device) -> Plan:
-    """All tiles at once where there are no planes; as many as a limit allows, or as have theirs in the cache."""
-    tiles, plane = c.rows * tiling.count, plane_bytes(c, t)
-    groups = [(tiles, False)]
-    if plane:
-        groups = [(max(_PLANES // plane, 1), False)]
-        if within := int(_CACHE_SHARE * device.cache_bytes / plane):
-            groups.append((within, True))
-    plans = [_plan_of(c, t, tiling, min(group, tiles), cached, device) for group, cached in groups]
-    return min(plans, key=lambda p: p.seconds)
-
-
-def _plan_of(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool, device: Device) -> Plan:
-    passes = convolution_passes(c, t, tiling, group, cached)
+def _plan_of(c: Convolution, t: Transform, tiling: Tiling, device: Device) -> Plan:
+    group = c.rows * tiling.count
+    if t.outer:
+        group = min(group, max(_PLANES // (t.points * POINT_BYTES[c.precision]), 1))
+    passes = convolution_passes(c, t, tiling, group, _missed(planes_bytes(c, t, group), device))
     whole = tiling.count == 1 and _holds_rows(c, t)
     algorithm = _PASSES[len(t.outer)] if whole else "overlap-save"
     return Plan(
         c, device.name, algorithm, t.points, t.outer, t.row.points, t.factors, tiling.count, tiling.hop, group,
         1 + 2 * len(t.outer), sum(p.device_bytes for p in passes), sum(p.flops for p in passes),
-        seconds(passes, device, c.backward), memory_bytes(c, t, tiling, group),
+        seconds(passes, device, c.backward), memory_bytes(c, t, group),
     )  # fmt: skip
+
+
+def _missed(planes: int, device: Device) -> float:
+    """Of planes, the share that the cache has no room for, where lines leave it in no particular order."""
+    return max(0.0, 1 - _CACHE_SHARE * device.cache_bytes / planes) if planes else 0.0
 
 
 def _torch_plan(c: Convolution, device: Device) -> Plan:
@@ -184,7 +186,7 @@ def _convolution(
     if channels % filters and channels != 1:
         raise OptionError(f"filters is {filters}; expected a divisor of {channels} channels")
     out_length = out_length or window(mode, length, taps).length
-    taps = min(taps, {"causal": out_length, "circular": length}.get(mode, taps))
+    taps = min(taps, {"causal": out_length, "same": length + out_length - 1, "circular": length}.get(mode, taps))
     return Convolution(
         batch, max(channels, filters), length, taps, out_length, mode, dtype, precision or _PRECISION[dtype],
         bool(pre_gate), bool(post_gate), filters, bool(filter_per_item), bool(prepared), bool(backward),

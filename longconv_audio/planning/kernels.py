@@ -8,13 +8,12 @@ from math import prod
 
 from ..engines.cuda.gpus import Gpu
 from ..engines.cuda.half_kernels import HALF_FACTORS, HalfShape
+from ..engines.cuda.outer_kernels import OUTER_FACTORS, OuterShape
 from ..engines.cuda.single_kernels import SINGLE_FACTORS, SingleShape
 
 # Of a point of a plane or a spectrum.
 POINT_BYTES = {"half": 4, "single": 8}
-# Outer DFTs: up to `_IN_REGISTERS` points in one step, more in two, through shared memory.
-_OUTER = tuple(2**i for i in range(1, 11))
-_IN_REGISTERS = 32
+_LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,17 @@ class Transform:
     """Outer DFTs and, of the points between them, rows within blocks.
 
     Args:
-        outer: the outer DFTs' points, the first one being the outermost; none where a row is all.
+        shapes: of the outer DFTs, the first one being the outermost; none where a row is all.
         row: the inner convolution.
     """
 
-    outer: tuple[int, ...]
+    shapes: tuple[OuterShape, ...]
     row: Row
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """The outer DFTs' points."""
+        return tuple(shape.size for shape in self.shapes)
 
     @property
     def points(self) -> int:
@@ -48,19 +52,8 @@ class Transform:
 
     @property
     def factors(self) -> tuple[int, ...]:
-        return (*(step for points in self.outer for step in steps(points)), *self.row.factors)
-
-
-def steps(points: int) -> tuple[int, ...]:
-    """The factors of an outer DFT.
-
-    >>> steps(32), steps(128)
-    ((32,), (16, 8))
-    """
-    if points <= _IN_REGISTERS:
-        return (points,)
-    bits = points.bit_length() - 1
-    return 1 << -(-bits // 2), 1 << bits // 2
+        outer = (n for shape in self.shapes for n in (shape.r1, shape.r2) if n > 1)
+        return (*outer, *self.row.factors)
 
 
 @functools.lru_cache(maxsize=64)
@@ -70,10 +63,11 @@ def transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[Transf
     What three passes reach is not done in five.
     """
     rows = _half_rows(gpu, backward) if precision == "half" else _single_rows(gpu)
+    outer = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
     found = [Transform((), row) for row in rows]
-    found += [Transform((points,), row) for row in rows for points in _OUTER]
-    found += [Transform((points, _OUTER[-1]), rows[-1]) for points in _OUTER]
-    return tuple(found)
+    found += [Transform((shape,), row) for row in rows for shape in outer]
+    found += [Transform((outer[-1], shape), rows[-1]) for shape in outer]
+    return tuple(t for t in found if t.points <= _LARGEST)
 
 
 def _half_rows(gpu: Gpu, backward: bool) -> list[Row]:

@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log2
 
-from .kernels import POINT_BYTES, Transform, steps
+from ..engines.cuda.outer_kernels import OuterShape
+from .kernels import POINT_BYTES, Transform
 from .plans import Convolution
 
 SAMPLE_BYTES = {"half": 2, "single": 4, "double": 8}
@@ -29,8 +30,6 @@ _TAP_BYTES, _SUM_BYTES = 4, 8  # taps are float32, sums of spectra complex64
 # Blocks of a backward pass, of which each sums up spectra of its own (engines/cuda/plans.py).
 _SUMMING = 256
 _TENSOR = 16
-# Points that a block of an outer pass holds, at least; as many columns of them as fill a line of 128 bytes.
-_OUTER_POINTS, _OUTER_COLUMNS = 4096, 16
 # Bytes of shared memory a point and transform: exchanges between factors, and in half precision operands of tensor
 # instructions too (184 wavefronts a row forward at 1K points of two factors, 1280 at 4K of three, as the emulator
 # counts).
@@ -71,27 +70,26 @@ class Pass:
     launches: int
 
 
-def convolution_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool) -> list[Pass]:
+def convolution_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, missed: float) -> list[Pass]:
     """Every pass of a convolution by kernels.
 
     Args:
         group: tiles whose planes are in memory at a time.
-        cached: whether these stay in the second-level cache.
+        missed: of what passes read and write of these, the share that the second-level cache has no room for.
     """
-    return [*_casts(c), *_spectrum_passes(c, t), *_row_passes(c, t, tiling, group, cached), *_gradient_passes(c, t)]
+    return [*_casts(c), *_spectrum_passes(c, t), *_row_passes(c, t, tiling, group, missed), *_gradient_passes(c, t)]
 
 
-def plane_bytes(c: Convolution, t: Transform) -> int:
-    """Of the planes of a tile between the passes: none where one block does all of it."""
-    return _planes(c) * t.points * POINT_BYTES[c.precision] if t.outer else 0
+def planes_bytes(c: Convolution, t: Transform, group: int) -> int:
+    """Of the planes of so many tiles between the passes: none where one block does all of it."""
+    return group * _planes(c) * t.points * POINT_BYTES[c.precision] if t.outer else 0
 
 
-def memory_bytes(c: Convolution, t: Transform, tiling: Tiling, group: int) -> int:
+def memory_bytes(c: Convolution, t: Transform, group: int) -> int:
     """Device memory of a call: inputs, results, spectra, sums and planes."""
     spectra = c.spectra * t.points * POINT_BYTES[c.precision]
     sums = _sums(c) * t.points * _SUM_BYTES if c.backward else 0
-    planes = min(group, c.rows * tiling.count) * plane_bytes(c, t)
-    return tensor_bytes(c) + spectra + sums + planes
+    return tensor_bytes(c) + spectra + sums + planes_bytes(c, t, group)
 
 
 def tensor_bytes(c: Convolution) -> int:
@@ -140,7 +138,7 @@ def _filter_pass(name: str, c: Convolution, t: Transform, moved: int, count: int
     return Pass(name, moved, moved, shared, flops, "fma", pieces, pieces, 1 + len(t.outer))
 
 
-def _row_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached: bool) -> list[Pass]:
+def _row_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, missed: float) -> list[Pass]:
     """Outer DFTs, rows within blocks, and outer DFTs back."""
     tiles = c.rows * tiling.count
     size = SAMPLE_BYTES[c.precision]
@@ -155,13 +153,13 @@ def _row_passes(c: Convolution, t: Transform, tiling: Tiling, group: int, cached
 
     def crossing(planes: int, more: int) -> tuple[int, int]:
         """Of device memory, and of the cache."""
-        return more + (0 if cached else planes * plane), more + planes * plane
+        return more + int(missed * planes * plane), more + planes * plane
 
-    passes = [_outer("outer DFT", t.outer[0], t, tiles, group, there, *crossing(there, first * size))]
-    passes += [_outer("outer DFT", n, t, tiles, group, there, *crossing(2 * there, 0)) for n in t.outer[1:]]
+    passes = [_outer("outer DFT", t.shapes[0], t, tiles, group, there, *crossing(there, first * size))]
+    passes += [_outer("outer DFT", s, t, tiles, group, there, *crossing(2 * there, 0)) for s in t.shapes[1:]]
     passes.append(_rows("rows", c, t, tiles, group, *crossing(there + back, spectra)))
-    passes += [_outer("outer inverse", n, t, tiles, group, back, *crossing(2 * back, 0)) for n in t.outer[:0:-1]]
-    passes.append(_outer("outer inverse", t.outer[0], t, tiles, group, back, *crossing(back, last * size)))
+    passes += [_outer("outer inverse", s, t, tiles, group, back, *crossing(2 * back, 0)) for s in t.shapes[:0:-1]]
+    passes.append(_outer("outer inverse", t.shapes[0], t, tiles, group, back, *crossing(back, last * size)))
     return passes
 
 
@@ -185,13 +183,14 @@ def _rows(name: str, c: Convolution, t: Transform, tiles: int, group: int, devic
     return Pass(name, device, cache, shared, flops, unit, rows, group * of_tile, -(-tiles // group))
 
 
-def _outer(name: str, n: int, t: Transform, tiles: int, group: int, planes: int, device: int, cache: int) -> Pass:
-    """DFTs of n points across `planes` planes a tile, `group` tiles a launch."""
+def _outer(
+    name: str, s: OuterShape, t: Transform, tiles: int, group: int, planes: int, device: int, cache: int
+) -> Pass:
+    """Outer DFTs of one level, of `planes` planes a tile, `group` tiles a launch."""
     points = tiles * planes * t.points
-    held = max(_OUTER_POINTS, _OUTER_COLUMNS * n)
-    shared = points * _SHARED_SINGLE * (len(steps(n)) - 1)
-    pieces, at_once = (m * planes * t.points / held for m in (tiles, group))
-    flops = points * int(6 * log2(n))
+    shared = points * _SHARED_SINGLE * (s.r1 > 1)
+    pieces, at_once = (m * planes * t.points / (s.size * s.columns) for m in (tiles, group))
+    flops = points * int(6 * log2(s.size))
     return Pass(name, device, cache, shared, flops, "fma", pieces, at_once, -(-tiles // group))
 
 

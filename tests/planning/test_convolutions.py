@@ -103,12 +103,14 @@ def test_transforms_are_large_enough(length, taps, options):
         c = p.convolution
         assert c.mode in ("full", "same") or c.taps == min(taps, length)
         assert p.tiles * p.hop >= c.out_length > (p.tiles - 1) * p.hop
+        window = p.points if c.precision == "half" and not p.outer else 2 * p.points
         if p.algorithm == "overlap-save":
-            assert p.hop + c.taps - 1 <= p.points * (1 if c.precision == "half" else 2)
+            assert p.hop + c.taps - 1 <= window
         elif p.algorithm != "torch.fft":
-            assert max(length, c.out_length) <= p.points or c.precision == "single"
-            assert length + c.out_length - 1 <= 2 * p.points
+            assert max(length, c.out_length) <= window
             assert p.tiles == 1
+            assert length + c.taps // (2 if c.mode == "same" else 1) - 1 <= 2 * p.points
+            assert c.mode != "circular" or 2 * length - 1 <= 2 * p.points
         assert p.points == p.inner_points * product(p.outer)
         assert p.order == 0 or p.points == product(p.factors)
         assert 0 < p.memory <= options["device"].memory_bytes
