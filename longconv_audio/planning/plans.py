@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Plan:
 
     def as_dict(self) -> dict:
         """All that JSON can say of it."""
-        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
         after = None if self.runner_up is None else self.runner_up.as_dict()
         return {**told, "convolution": dict(vars(self.convolution)), "order": self.order, "runner_up": after}
 
