@@ -47,6 +47,17 @@ DEVICE void inverse(Complex (&v)[S::held], const OuterArguments& a, const Place&
   for (int r = 0; r < S::held; ++r) v[r] = fft::root(-(r % last), 4 * last) * v[r];
 }
 
+// The gate's samples, which will be wanted when all transforms are done.
+template <class S, class Number>
+DEVICE void prefetch_row(const OuterArguments& a, const Place& at) {
+  const int start = at.tile * a.hop + at.n2;
+  const auto* row = row_of<Number>(a.gate, a.gate_strides, at) + start;
+  const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
+  each_n1<S>(at.warp, [&](int, int n1) {
+    if (n1 * a.points < left) ptx::prefetch(row + n1 * a.points);
+  });
+}
+
 // On as many blocks as outer_forward.
 template <class S, class Number>
 KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a) {
@@ -55,6 +66,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a)
   {
     const Place at = place_of<S>(a);
     load_planes<S>(v, a, at);
+    if (a.gate) prefetch_row<S, Number>(a, at);
     inverse<S>(v, a, at);
   }
   NO_UNROLL

@@ -150,45 +150,83 @@ def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate):
 
 def _convolve(on, job: Job, u, gate, results) -> None:
     """u times its gate, convolved, to one or two results, each times what stands beside it."""
-    plan, view = job.plan, _view(job.plan)
+    plan, view, number = job.plan, _view(job.plan), job.number
     room = _room(planes.bytes_of(plan, _windows(plan)), u)
+    at, made = room.data_ptr(), {}
     for part, spectrum in _with_spectra(on, job, u):
         for group in part.groups:
-            at = planes.to_planes(on, plan, group, u, gate, view._replace(span=2 * plan.points), job.number, room.data_ptr())
-            planes.convolve_planes(on, plan, group.rows, group.channels, at, spectrum, part.count)
-            planes.from_planes(on, plan, group, room.data_ptr(), results, view, job.number)
+            shape = group.rows, group.channels
+            if shape not in made:
+                made[shape] = [
+                    *planes.to_planes(plan, group, u, gate, view._replace(span=2 * plan.points), number, at),
+                    *planes.convolve_planes(on, plan, group, at, part.count),
+                    *planes.from_planes(plan, group, at, results, view, number),
+                ]
+            planes.launch(on, made[shape], group, spectrum)
 
 
 def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
     """Gradients by way of the planes of both x and g: those of x to `dx`, of the post gate to `dpost`, of taps added."""
-    plan, view = job.plan, _view(job.plan)
+    plan, view, number = job.plan, _view(job.plan), job.number
     size = planes.bytes_of(plan, _windows(plan))
     room = _room(2 * size, dy)
-    x_room, g_room, more = room.data_ptr(), room.data_ptr() + size, None
-    shift = plan.lead * job.filters.direction
+    at_x, at_g, made = room.data_ptr(), room.data_ptr() + size, {}
     for part, spectrum in _with_spectra(on, job, dy):
         for group in part.groups:
-            windows = group.rows, group.channels
-            count = max(group.channels // job.per_filter, 1)
-            at_x = planes.to_planes(
-                on, plan, group, x.u, x.pre_gate, view._replace(span=2 * plan.points), job.number, x_room
-            )
-            at_g = planes.to_planes(on, plan, group, dy, x.post_gate, view._replace(lead=0), job.number, g_room)
-            of_group = None
-            if taps is not None:
-                k = taps.k if taps.k.ndim == 2 else taps.k[group.first_row // plan.tiles]
-                first = group.first_channel // job.per_filter
-                of_group = Taps(k[first : first + count], taps.offset + shift, taps.direction)
-            needed = planes.gradient_bytes(on, plan, *windows, count)
-            more = more if more is not None and more.numel() >= needed else _room(needed, dy)
-            planes.differentiate_planes(
-                on, plan, *windows, at_x, at_g, spectrum, part.count, of_group, more.data_ptr()
-            )
-            if dx:
-                planes.from_planes(on, plan, group, g_room, dx, view._replace(span=job.lags.length), job.number)
-            if dpost is not None:
-                planes.convolve_planes(on, plan, *windows, at_x, spectrum, part.count)
-                planes.from_planes(on, plan, group, x_room, [(dpost, dy)], view, job.number)
+            shape = group.rows, group.channels
+            if shape not in made:
+                taps_work = None if taps is None else _TapsWork.of(on, job, group, taps)
+                sums = None if taps_work is None else taps_work.sums.data_ptr()
+                passes = [
+                    *planes.to_planes(plan, group, x.u, x.pre_gate, view._replace(span=2 * plan.points), number, at_x),
+                    *planes.to_planes(plan, group, dy, x.post_gate, view._replace(lead=0), number, at_g),
+                    *planes.differentiate_planes(on, plan, group, at_x, at_g, part.count, sums),
+                ]
+                if dx:
+                    passes += planes.from_planes(plan, group, at_g, dx, view._replace(span=job.lags.length), number)
+                if dpost is not None:
+                    passes += planes.convolve_planes(on, plan, group, at_x, part.count)
+                    passes += planes.from_planes(plan, group, at_x, [(dpost, dy)], view, number)
+                made[shape] = passes, taps_work
+            passes, taps_work = made[shape]
+            planes.launch(on, passes, group, spectrum)
+            if taps_work is not None:
+                planes.launch(on, taps_work.passes, group)
+                taps_work.add(group, taps)
+
+
+class _TapsWork(NamedTuple):
+    """How the gradients of a group's taps are made.
+
+    Args:
+        sums: room for sums of spectra.
+        planes: and for those of taps.
+        made: the gradients.
+        passes: what makes them.
+        per_filter, tiles: channels of a filter, and rows of a batch item.
+    """
+
+    sums: torch.Tensor
+    planes: torch.Tensor
+    made: torch.Tensor
+    passes: list[planes.Pass]
+    per_filter: int
+    tiles: int
+
+    @classmethod
+    def of(cls, on, job: Job, group: Group, taps: Taps):
+        plan, count = job.plan, max(group.channels // job.per_filter, 1)
+        sums = _room(planes.sums_bytes(plan, group, on.gpu), taps.k)
+        room = _room(planes.bytes_of(plan, count), taps.k)
+        made = taps.k.new_empty(count, taps.k.shape[-1])
+        to = Taps(made, taps.offset + plan.lead * job.filters.direction, taps.direction)
+        passes = planes.taps_gradient(on, plan, group, sums.data_ptr(), to, room.data_ptr())
+        return cls(sums, room, made, passes, job.per_filter, plan.tiles)
+
+    def add(self, group: Group, taps: Taps) -> None:
+        first = group.first_channel // self.per_filter
+        k = taps.k if taps.k.ndim == 2 else taps.k[group.first_row // self.tiles]
+        k[first : first + len(self.made)].add_(self.made)
 
 
 def _with_spectra(on, job: Job, like) -> Iterator[tuple[Part, int]]:
@@ -212,7 +250,8 @@ def _with_spectra(on, job: Job, like) -> Iterator[tuple[Part, int]]:
 
 def _make_spectra(on, plan: LongPlan, taps: Taps, to: torch.Tensor) -> None:
     room = _room(planes.bytes_of(plan, len(taps.k)), to)
-    planes.filter_spectra(on, plan, taps, to.data_ptr(), room.data_ptr())
+    passes = planes.filter_spectra(on, plan, taps, to.data_ptr(), room.data_ptr())
+    planes.launch(on, passes, Group(0, 1, 0, len(taps.k)))
 
 
 def _parts(job: Job) -> Iterator[Part]:

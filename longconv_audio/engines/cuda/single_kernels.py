@@ -6,6 +6,7 @@ Rows are of any lengths whose linear convolution has at most twice as many sampl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -36,6 +37,7 @@ def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
 
 
+@functools.lru_cache(maxsize=1024)
 def plan_planes(points: int, rows: int, channels: int, gpu: Gpu) -> Plan:
     """The convolution of rows of so many complex points each: of the planes of longer rows."""
     shape = _shape_of(points)
@@ -44,6 +46,7 @@ def plan_planes(points: int, rows: int, channels: int, gpu: Gpu) -> Plan:
     return _plan_of(shape, gpu, forward, dealt)
 
 
+@functools.lru_cache(maxsize=1024)
 def plan_planes_backward(points: int, rows: int, channels: int, gpu: Gpu, filter_gradient: bool) -> Plan:
     """The same of their gradients."""
     shape = _shape_of(points)
