@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from .cost_model import (
+from ..cost_model import (
     CALL,
     MULTIPLY_ADD,
     VECTOR_ROWS,
