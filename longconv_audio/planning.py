@@ -91,6 +91,11 @@ class StreamPlan:
     memory: int
     group: int = 1
 
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of a channel that one call transforms."""
+        return self.rows * self.hop
+
     def __str__(self) -> str:
         runs = ", ".join(
             f"{s.count} x {s.size} taps (FFT {' x '.join(map(str, s.factors or (s.fft_size,)))})" for s in self.segments
