@@ -96,6 +96,11 @@ class StreamPlan:
         """Samples of a channel that one call transforms."""
         return self.rows * self.hop
 
+    @property
+    def work(self) -> float:
+        """What the plan costs in proportion to another."""
+        return self.nanoseconds
+
     def __str__(self) -> str:
         runs = ", ".join(
             f"{s.count} x {s.size} taps (FFT {' x '.join(map(str, s.factors or (s.fft_size,)))})" for s in self.segments
