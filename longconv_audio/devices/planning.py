@@ -6,6 +6,7 @@ with S samples. How the transform inside is cut is the business of `long_conv`; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..cost_model import fast_sizes
@@ -17,7 +18,7 @@ _SMALLEST, _LARGEST = 1 << 16, 1 << 26
 # The past is transformed with every block: of so many times the filter's length it is a small part.
 _TAPS_A_WINDOW = 4
 # What `long_conv` transforms at once, in points, and how many such arrays its steps hold.
-_WORKSPACE, _STEPS = 1 << 25, 5
+_WORKSPACE, _STEPS = 1 << 25, 6
 # Blocks of input and output that are on their way.
 _IN_FLIGHT = 3
 
@@ -111,10 +112,11 @@ def plan_device_stream(
             hop = min(hop, max(length + taps - 1, 1))
         return DevicePlan(latency, taps, hop, _memory(hop, taps, inputs, outputs, filters, itemsize))
 
-    wanted = plan(_preferred(taps, max(inputs, outputs)) if block_size is None else block_size)
+    size = _preferred(taps, max(inputs, outputs)) if block_size is None else block_size
+    wanted = plan(size)
     if available is None or wanted.memory <= available:
         return wanted
-    largest = _largest(lambda size: plan(size).memory <= available)
+    largest = _largest(size, lambda size: plan(size).memory <= available)
     if largest and block_size is None:
         return plan(largest)
     raise OptionError(_too_much(wanted, plan(1), largest, filters, available))
@@ -136,16 +138,16 @@ def _memory(hop: int, taps: int, inputs: int, outputs: int, filters: int, itemsi
     """Bytes on the device, where every step goes through torch.fft; the fused kernels take less."""
     points, window = _transform(hop, taps), hop + taps - 1
     spectra = filters * (taps + points) * itemsize
-    preparing = 4 * filters * points * 8  # in double precision
+    preparing = 5 * filters * points * 8  # in double precision
     working = _STEPS * min(outputs * points, max(_WORKSPACE, points)) * itemsize
     # Two windows, one with its channels in the filters' order, and the past that `Convolver` keeps.
     samples = inputs * (4 * window + _IN_FLIGHT * hop) + outputs * (window + _IN_FLIGHT * hop)
     return spectra + max(preparing, working + samples * itemsize)
 
 
-def _largest(fits) -> int:
-    """The largest size that fits, 0 where none does."""
-    low, high = 0, _LARGEST
+def _largest(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest size up to `most` that fits, 0 where none does."""
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
