@@ -64,7 +64,7 @@ class Convolver:
         self._open = None
         self._shape: tuple[int, ...] | None = None
         whole = isinstance(h, FilterMatrix)
-        self._h = h if whole else _taps(h)
+        self._h = h if whole else _filter(h)
         self._dtype = _float_dtype(dtype or (np.float64 if whole else self._h.dtype))
         if device is None and is_torch(h):
             device = h.device
@@ -161,7 +161,7 @@ class Convolver:
         if crossfade < 0:
             raise ValueError(f"crossfade is {crossfade}; expected 0 or more samples")
         old = self._started()
-        matrix = h if isinstance(h, FilterMatrix) else from_array(_taps(h), self.matrix.inputs)
+        matrix = h if isinstance(h, FilterMatrix) else from_array(_filter(h), self.matrix.inputs)
         for what in ("inputs", "outputs", "origin"):
             if getattr(matrix, what) != getattr(self.matrix, what):
                 raise ValueError(
@@ -285,7 +285,7 @@ class Convolver:
         return self._backend.like(y, model, dtype).reshape(*shape, y.shape[1])
 
 
-def _taps(h) -> np.ndarray:
+def _filter(h) -> np.ndarray:
     """The filter in the CPU's memory."""
     array = to_numpy(h.cpu() if is_torch(h) else h, "h")
     if not 1 <= array.ndim <= 3 or not array.size or array.dtype.kind != "f":

@@ -113,6 +113,11 @@ class TestDevices:
             assert snr(y, fftconvolve(x, load("ir.wav"), axes=1)) >= 280
         assert y.shape[1] == (frames + 699 if frames else 0)
 
+    def test_a_length_that_only_the_end_tells(self, folder):
+        save("in.aiff", load("in.wav"), subtype="PCM_24")
+        render(source="in.aiff", device="cuda", subtype="DOUBLE", block_size=1500)
+        assert snr(load("out.wav"), fftconvolve(load("in.aiff"), load("ir.wav"), axes=1)) >= 280
+
     def test_a_failure_leaves_nothing(self, folder):
         x = load("in.wav")
         x[0, 4000] = np.inf

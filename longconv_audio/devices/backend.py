@@ -10,7 +10,7 @@ import torch
 from ..arrays import is_torch, like, to_numpy
 from ..routing import FilterMatrix
 from .host_link import HostLink
-from .host_stream import HostStream
+from .host_stream import HostStream, enough_memory
 from .planning import DevicePlan, plan_device_stream
 from .routes import grouped
 from .stream import DeviceStream
@@ -52,7 +52,8 @@ class DeviceBackend:
         return DeviceStream(matrix, plan, self._dtype, self._device)
 
     def host_stream(self, matrix: FilterMatrix, plan: DevicePlan) -> HostStream:
-        return HostStream(self.stream(matrix, plan), self._link)
+        with enough_memory():
+            return HostStream(self.stream(matrix, plan), self._link)
 
     def zeros(self, channels: int, samples: int) -> torch.Tensor:
         with torch.inference_mode(False):  # they are written to in whatever mode comes

@@ -32,7 +32,7 @@ class HostLink:
 
     def send(self, x: np.ndarray) -> torch.Tensor:
         """The samples on the device, for use on its current stream; x may change as soon as this returns."""
-        staged = torch.empty(x.shape, dtype=self._dtype, pin_memory=self._gpu)
+        staged = torch.empty(x.shape, dtype=self._dtype, pin_memory=self._gpu and x.size > 0)
         staged.numpy()[...] = x
         if not self._gpu:
             return staged
@@ -45,8 +45,8 @@ class HostLink:
 
     def fetch(self, y: torch.Tensor) -> tuple[np.ndarray, Callable[[], None]]:
         """An array, which holds the samples when the function that comes with it has returned."""
-        if not self._gpu:
-            return y.numpy(), _nothing
+        if not (self._gpu and y.numel()):
+            return y.cpu().numpy(), _nothing
         y = y.contiguous()
         landing = torch.empty(y.shape, dtype=self._dtype, pin_memory=True)
         self._outward.wait_stream(torch.cuda.current_stream(self._device))

@@ -39,12 +39,12 @@ class HostStream:
 
     def start(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[], None]]:
         """Takes `(inputs, n)`; `(outputs, m)`, complete when the function that comes with it has returned."""
-        with _enough_memory():
+        with enough_memory():
             return self._link.fetch(self._stream.push(self._link.send(x)))
 
     def finish(self, samples: int) -> np.ndarray:
         """Ends the signal: the next `samples` of the output, the input being followed by zeros."""
-        with _enough_memory():
+        with enough_memory():
             y, wait = self._link.fetch(self._stream.finish(samples))
         wait()
         return y
@@ -54,7 +54,7 @@ class HostStream:
 
 
 @contextmanager
-def _enough_memory() -> Iterator[None]:
+def enough_memory() -> Iterator[None]:
     """Where another program has taken what was there when the stream was planned."""
     try:
         yield

@@ -140,8 +140,8 @@ def _memory(hop: int, taps: int, inputs: int, outputs: int, filters: int, itemsi
     spectra = filters * (taps + points) * itemsize
     preparing = 5 * filters * points * 8  # in double precision
     working = _STEPS * min(outputs * points, max(_WORKSPACE, points)) * itemsize
-    # Two windows, one with its channels in the filters' order, and the past that `Convolver` keeps.
-    samples = inputs * (4 * window + _IN_FLIGHT * hop) + outputs * (window + _IN_FLIGHT * hop)
+    # Two windows and the past that `Convolver` keeps; a window with its channels in the filters' order, and its result.
+    samples = inputs * (3 * window + _IN_FLIGHT * hop) + outputs * (2 * window + _IN_FLIGHT * hop)
     return spectra + max(preparing, working + samples * itemsize)
 
 

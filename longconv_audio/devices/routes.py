@@ -39,7 +39,7 @@ class Routes:
         self._offset = taps - 1
         self._groups = [
             Group(
-                _places([path.input for path in paths], device),
+                _places(_distinct([path.input for path in paths], filters), device),
                 _places([path.output for path in paths], device),
                 FilterSpectrum(_stacked(filters, taps, dtype, device), window, offset=taps - 1),
                 first,
@@ -84,6 +84,11 @@ def grouped(matrix: FilterMatrix) -> list[tuple[bool, list[np.ndarray], list[Pat
             alike = [paths for paths in filters.values() if len(paths) == users]
             calls.append((number == 0, [paths[0].taps for paths in alike], [path for paths in alike for path in paths]))
     return calls
+
+
+def _distinct(inputs: list[int], filters: list) -> list[int]:
+    """The inputs that a call reads: one, where each of its filters is to have the same."""
+    return inputs[:1] if len(filters) == len(inputs) and len(set(inputs)) == 1 else inputs
 
 
 def _places(indices: list[int], device: torch.device) -> slice | torch.Tensor:
