@@ -34,7 +34,7 @@ class RenderSettings:
         metadata: "keep" or "drop" tags and descriptive chunks.
         overwrite: whether an output that exists may be replaced.
         precision: "single", "double", or None: double where the output has 24 bits or more, or is DOUBLE.
-        block_size: points of the FFT (on a GPU, samples that are transformed at once); None leaves it to the planner.
+        block_size: points of the FFT; None leaves it to the planner.
         device: "cpu", "cuda", "cuda:1" and so on, or "auto": the CPU, but for work that a GPU is sure to do sooner.
     """
 

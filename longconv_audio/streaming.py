@@ -26,8 +26,7 @@ class Convolver:
         latency: "zero": each sample is answered at once (on a CPU). "block": every `block_size` samples are answered
             at once. "offline": large blocks, for throughput.
         block_size: samples a block. Needed for "block"; for "zero" the size of the smallest partition (64); for
-            "offline" the FFT size (on a GPU, the samples of a block together with the past that the filter reaches),
-            which the planner chooses where it is not given.
+            "offline" the FFT size, which the planner chooses where it is not given.
         dtype: the precision of the arithmetic, float32 or float64; by default that of `h`. `process` returns the
             dtype that it was given.
         workers: threads ("offline", on a CPU); by default the cores there are.

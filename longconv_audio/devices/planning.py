@@ -15,8 +15,9 @@ from ..errors import OptionError
 # Samples of all channels in one block: enough to fill a device, few enough that several are in flight at once.
 _SUPERBLOCK = 1 << 21
 _SMALLEST, _LARGEST = 1 << 16, 1 << 26
-# The past is transformed with every block: of so many times the filter's length it is a small part.
-_TAPS_A_WINDOW = 4
+# The past is transformed with every block, and room is left for the filter: of so many times its length they are less
+# than half.
+_TAPS_A_TRANSFORM = 4
 # What `long_conv` transforms at once, in points, and how many such arrays its steps hold.
 _WORKSPACE, _STEPS = 1 << 25, 6
 # Blocks of input and output that are on their way.
@@ -78,8 +79,9 @@ def plan_device_stream(
     Args:
         taps: the longest filter's length, in samples.
         latency: "block" (every `block_size` samples are answered at once) or "offline" (whatever is fastest).
-        block_size: for "block" the samples of a block; for "offline" those of a window, of which at least half are
-            new, by default as many as the device works on well and has memory for.
+        block_size: for "block" the samples of a block; for "offline" the points of its transform, half of which are
+            new samples where the filter does not leave more room, by default as many as the device has memory for
+            and works on well.
         inputs, outputs: channels.
         filters: filters whose spectra are prepared.
         itemsize: bytes of a sample, 4 or 8.
@@ -89,8 +91,8 @@ def plan_device_stream(
     Raises:
         ValueError: for a latency or size that does not exist, and (OptionError) for blocks that do not fit.
 
-    >>> plan_device_stream(288_000, inputs=2, outputs=2, filters=2).window
-    2097152
+    >>> plan_device_stream(288_000, inputs=2, outputs=2, filters=2).hop + 2 * (288_000 - 1) == 2**21
+    True
     >>> plan_device_stream(1000, latency="block", block_size=256).hop
     256
     """
@@ -107,7 +109,7 @@ def plan_device_stream(
         raise OptionError('latency="block" needs block_size, the number of samples in a block')
 
     def plan(size: int) -> DevicePlan:
-        hop = size if latency == "block" else max(size - taps + 1, size // 2, 1)
+        hop = size if latency == "block" else max(size - 2 * (taps - 1), size // 2, 1)
         if latency == "offline" and length is not None:
             hop = min(hop, max(length + taps - 1, 1))
         return DevicePlan(latency, taps, hop, _memory(hop, taps, inputs, outputs, filters, itemsize))
@@ -123,9 +125,9 @@ def plan_device_stream(
 
 
 def _preferred(taps: int, channels: int) -> int:
-    """The samples of a window where memory does not matter: a power of two."""
-    wanted = max(_SUPERBLOCK // channels, _TAPS_A_WINDOW * taps, _SMALLEST)
-    return max(min(1 << (wanted - 1).bit_length(), _LARGEST), 1 << taps.bit_length())
+    """The points of a transform where memory does not matter: a power of two, which every engine is fast on."""
+    wanted = max(_SUPERBLOCK // channels, _TAPS_A_TRANSFORM * taps, _SMALLEST)
+    return max(min(1 << (wanted - 1).bit_length(), _LARGEST), 1 << (2 * taps).bit_length())
 
 
 def _transform(hop: int, taps: int) -> int:
