@@ -12,6 +12,8 @@ from longconv_audio.routing import FilterMatrix, Path
 from longconv_audio.streaming import Convolver
 from tests.measures import REQUIRED, snr
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LATENCIES = [
     ("zero", None),
     ("zero", 16),

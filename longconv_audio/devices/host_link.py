@@ -57,7 +57,10 @@ class HostLink:
         return landing.numpy(), landed.synchronize
 
     def through(self, push: Callable[[torch.Tensor], torch.Tensor], x: np.ndarray) -> np.ndarray:
-        """What a function of `(inputs, n)` on the device makes of x, piece by piece, each while others travel."""
+        """What a function of `(inputs, n)` on the device makes of x, piece by piece, each while others travel.
+
+        The result is a copy: whoever keeps it keeps no page-locked memory.
+        """
         size = max(_PIECE_BYTES // (x.shape[0] * self._dtype.itemsize), 1)
         waiting: deque = deque()
         done = []
@@ -66,7 +69,7 @@ class HostLink:
             if len(waiting) > IN_FLIGHT:
                 done.append(_complete(*waiting.popleft()))
         done += [_complete(*answer) for answer in waiting]
-        return done[0] if len(done) == 1 else np.concatenate(done, axis=1)
+        return np.concatenate(done, axis=1)
 
 
 def _complete(samples: np.ndarray, wait: Callable[[], None]) -> np.ndarray:

@@ -13,6 +13,8 @@ from longconv_audio.routing import from_array
 from longconv_audio.streaming import Convolver
 from tests.measures import REQUIRED, snr
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(params=["float32", "float64"])
 def backend(request):
