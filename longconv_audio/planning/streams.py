@@ -91,6 +91,16 @@ class StreamPlan:
     memory: int
     group: int = 1
 
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of a channel that one call transforms."""
+        return self.rows * self.hop
+
+    @property
+    def work(self) -> float:
+        """What the plan costs in proportion to another."""
+        return self.nanoseconds
+
     def __str__(self) -> str:
         runs = ", ".join(
             f"{s.count} x {s.size} taps (FFT {' x '.join(map(str, s.factors or (s.fft_size,)))})" for s in self.segments
