@@ -78,8 +78,8 @@ class LongRows:
         points = self.inner * prod(shape.size for shape in shapes)
         long_plans.plan_long.cache_clear()
         with (
-            mock.patch.object(long_plans, "_sizes", lambda gpu: [points]),
-            mock.patch.object(long_plans, "_factors", lambda size, gpu: (shapes, self.inner)),
+            mock.patch.object(long_plans, "_sizes", return_value=[points]),
+            mock.patch.object(long_plans, "_factors", return_value=(shapes, self.inner)),
             mock.patch.object(long_pass, "_GROUP", self.group),
         ):
             yield

@@ -19,8 +19,8 @@ from .planes import Group, View
 from .plans import GRID_Y
 from .taps import Taps, lags_of, linear_taps, no_taps, tap_gradients
 
-# Bytes of the planes of a group. Groups that stay in a second-level cache are no faster on an H200: what they save of its
-# memory they lose at the beginning and the end of each launch.
+# Bytes of the planes of a group. Groups that stay in a second-level cache are no faster on an H200: what they save of
+# its memory they lose at the beginning and the end of each launch.
 _GROUP = 256 << 20
 
 
@@ -53,6 +53,11 @@ class Job(NamedTuple):
     def whole(self) -> bool:
         """Whether one window sees all of a row."""
         return self.lags.samples <= 2 * self.plan.points
+
+    @property
+    def windows(self) -> int:
+        """The most in a group."""
+        return min(_windows(self.plan), self.batch * self.plan.tiles * self.channels)
 
     def reversed(self, gpu) -> Job:
         """From y's gradient to that of x."""
@@ -163,7 +168,7 @@ def _convolve(on, job: Job, u, gate, results) -> None:
     if not job.plan.outer:
         return tiles.convolve(on, job, u, gate, results)
     plan, view, number = job.plan, _view(job.plan), job.number
-    room = _room(planes.bytes_of(plan, _windows(plan)), u)
+    room = _room(planes.bytes_of(plan, job.windows), u)
     at, made = room.data_ptr(), {}
     for part, spectrum in _with_spectra(on, job, u):
         for group in part.groups:
@@ -178,11 +183,11 @@ def _convolve(on, job: Job, u, gate, results) -> None:
 
 
 def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
-    """Gradients by way of the planes of both x and g: those of x to `dx`, of the post gate to `dpost`, of taps added."""
+    """By way of the planes of x and g: the gradients of x to `dx`, of the post gate to `dpost`, of taps added."""
     if not job.plan.outer:
         return _differentiate_tiles(on, job, x, dy, taps)
     plan, view, number = job.plan, _view(job.plan), job.number
-    size = planes.bytes_of(plan, _windows(plan))
+    size = planes.bytes_of(plan, job.windows)
     room = _room(2 * size, dy)
     at_x, at_g, made = room.data_ptr(), room.data_ptr() + size, {}
     for part, spectrum in _with_spectra(on, job, dy):
@@ -278,7 +283,7 @@ def _make_spectra(on, plan: LongPlan, taps: Taps, to: torch.Tensor) -> None:
 
 
 def _parts(job: Job) -> Iterator[Part]:
-    most, tiles = _windows(job.plan), job.plan.tiles
+    most, tiles = job.windows, job.plan.tiles
     items = range(job.batch) if job.per_item else (None,)
     per_spectrum = job.channels // job.filters.k.shape[-2]
     total = tiles if job.per_item else job.batch * tiles

@@ -3,7 +3,7 @@
 A row of M = R I complex points goes through the R-point transforms of csrc/outer_*.cuh, the fused convolution of R rows
 of I points, and the transforms back: three passes over memory, two more for every further outer factor. A filter much
 shorter than the row lets the row be cut into tiles that overlap (overlap-save, Stockham 1966), each with a transform of
-its own. Tile t is the 2M samples from `lead` before sample t hop on, of whose response hop samples are free of wrapping.
+its own. Tile t is the 2M samples from `lead` before sample t hop on; of its response hop samples are free of wrapping.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def plan_long(lags: Lags, gpu: Gpu, points: int = 0) -> LongPlan:
     plans = [made for size in _sizes(gpu) if points in (0, size) and (made := _with(lags, size, gpu)) is not None]
     if not plans:
         raise NoKernelError(
-            f"a filter of {lags.taps} taps on rows of {lags.length} samples needs a transform of {points or lags.samples} "
-            f"points; the kernels have up to {_LARGEST}: cut the filter into parts"
+            f"a filter of {lags.taps} taps on rows of {lags.length} samples needs a transform of "
+            f"{points or lags.samples} samples; the kernels have up to {2 * _LARGEST}: cut the filter into parts"
         )
     return min(plans, key=_cost)
 
@@ -132,7 +132,7 @@ def _sizes(gpu: Gpu) -> list[int]:
 
 @functools.lru_cache(maxsize=256)
 def _factors(points: int, gpu: Gpu) -> tuple[tuple[OuterShape, ...], int]:
-    """Outer shapes and inner points: as few passes as can be, fast ones where there is a choice, and short inner rows."""
+    """Outer shapes and inner points: few passes, fast ones where there is a choice, and short inner rows."""
     blocks = planes_points(gpu)
     if points in blocks:
         return (), points

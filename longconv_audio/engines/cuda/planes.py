@@ -94,7 +94,7 @@ def to_planes(plan: LongPlan, group: Group, u, gate, view: View, number: str, ro
 
 
 def from_planes(plan: LongPlan, group: Group, room: int, results, view: View, number: str) -> list[Pass]:
-    """Planes to rows: one or two pairs of a tensor `(B, H, L)` and what the rows are multiplied by before they are stored."""
+    """Planes to rows: one or two pairs of a tensor `(B, H, L)` and what rows are multiplied by for it."""
     (y, gate), (second, second_gate) = (*results, (None, None))[:2]
     moving = *_moving("samples", y), *_moving("gate", gate), *_moving("second", second)
     moving += _moving("second_gate", second_gate)
@@ -142,8 +142,8 @@ def taps_gradient(on, plan: LongPlan, group: Group, sums: int, to: Taps, room: i
     chosen = plan_planes_backward(plan.inner, group.rows, group.channels * plan.planes, on.gpu, True)
     chunks = -(-group.rows // chosen.rows_per_block)
     f = _inner_filters(
-        plan, count, planes=plan.planes, channels_per_filter=group.channels // count, chunks_per_filter=chunks, chunks=chunks,
-        dspectrum=sums, dk=deepest(plan, count, room), tables=filter_tables_of(on, chosen),
+        plan, count, planes=plan.planes, channels_per_filter=group.channels // count, chunks_per_filter=chunks,
+        chunks=chunks, dspectrum=sums, dk=deepest(plan, count, room), tables=filter_tables_of(on, chosen),
     )  # fmt: skip
     first = Pass(chosen.gradient, f, (-(-f.filters // chosen.filters_per_block), 1))
     return [first, *_ascend(plan, plan.outer[0].filter_inverse(), _taps_arguments(plan, to), 1, count, room)]
@@ -205,7 +205,7 @@ def _ascend(plan, kernel: Kernel, last: OuterArguments, rows: int, channels: int
 
 
 def _deeper(plan: LongPlan, channels: int):
-    """Of the second outer transform and each further one: its level, its shape, and the points and channels of its rows."""
+    """Of the second outer transform and each further one: level, shape, and the points and channels of its rows."""
     points = plan.points
     for level in range(1, len(plan.outer)):
         points //= plan.outer[level - 1].size

@@ -1,4 +1,4 @@
-"""Filters of every mode as linear ones, whose taps are all seen: what a long convolution takes; and their gradients back."""
+"""Filters of every mode as linear ones whose taps are all seen, which long rows take; and their gradients back."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def make_spectra(on, plan, filters: Taps) -> torch.Tensor:
 
 
 def load(on, job, gates, gradients: bool) -> None:
-    """Loads and makes all that `convolve`, and `differentiate` where gradients are wanted, need of kernels and tables."""
+    """Loads and makes the kernels and tables of `convolve`, and of `differentiate` where gradients are wanted."""
     sizes = _sizes(job, *gates)
     chosen = plan_tiles(job.plan.points, sizes, on.gpu)
     kernels = [chosen.rows, chosen.spectrum]
