@@ -1,0 +1,3 @@
+// All half-precision kernels of complex rows.
+#pragma once
+#include "half_planes_forward.cuh"

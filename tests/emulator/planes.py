@@ -1,0 +1,158 @@
+"""Convolutions of complex rows by csrc/half_planes.cuh, with the emulator in place of a GPU; and in complex128."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+import numpy as np
+import torch
+from emulated import EmulatedLauncher
+
+from longconv_audio.engines.cuda import half_planes
+from longconv_audio.engines.cuda.arguments import FilterArguments, PlaneArguments, Strides, TableArguments
+from longconv_audio.engines.cuda.gpus import KNOWN
+from longconv_audio.engines.cuda.tables import single_tables
+
+
+@dataclass
+class Planes:
+    """Rows as the outer transform leaves them, and filters.
+
+    Args:
+        x: complex (batch, sources, planes, points); the planes of a source have their scales in common.
+        k: complex (filters, planes, points), sources being a multiple of filters.
+        levels: (batch, sources, tiles), exponents: tiles of x are held at 2^levels, and multiplied by it here.
+        in_place: what comes out is written over x.
+        gap: words between two rows.
+        arch, seed, folder: as of `Convolution`.
+    """
+
+    x: np.ndarray
+    k: np.ndarray
+    levels: np.ndarray
+    in_place: bool = False
+    gap: int = 0
+    arch: str = "sm_90a"
+    seed: int = 0
+    folder: Path = harness.CSRC
+
+    def __post_init__(self) -> None:
+        self.on = EmulatedLauncher(self.arch, self.seed, self.folder)
+        self.on.gpu = dataclasses.replace(KNOWN[self.arch], multiprocessors=1)
+        self.shape = half_planes.plane_shape(self.points)
+        self.words, self.scales = self.held(self.x, self.levels)
+        self.k = self.k.astype(np.complex64)  # as the kernel that makes spectra takes them
+
+    @property
+    def points(self) -> int:
+        return self.x.shape[-1]
+
+    @property
+    def channels(self) -> int:
+        return self.x.shape[1] * self.x.shape[2]
+
+    def held(self, x: np.ndarray, levels: np.ndarray):
+        """Rows of words with a gap behind each, and scales."""
+        batch = x.shape[0]
+        words = torch.zeros(batch, self.channels, self.points + self.gap, dtype=torch.int32)
+        words[..., : self.points] = pairs(x.reshape(batch, self.channels, -1))
+        return words, torch.from_numpy(np.exp2(levels)).float()
+
+    def values(self, words: torch.Tensor, levels: np.ndarray) -> np.ndarray:
+        """What held words stand for."""
+        x = points_of(words[..., : self.points]).reshape(self.x.shape)
+        return x * np.repeat(np.exp2(levels), 32, -1)[:, :, None]
+
+    def forward(self) -> np.ndarray:
+        kernel = half_planes.planes_forward(self.points, self.on.gpu)
+        y = self.words if self.in_place else torch.empty_like(self.words)
+        out_scale = torch.empty(*self.words.shape[:2])
+        a = self.arguments()
+        a.y, a.out_scale = y.data_ptr(), out_scale.data_ptr()
+        a.rows_per_block = half_planes.forward_rows(self.points, self.on.gpu, a.batch, a.channels)
+        self._launch(kernel, a)
+        return self.scaled(y, out_scale)
+
+    def expected(self) -> np.ndarray:
+        return self.convolved(self.values(self.words, self.levels), self.k)
+
+    def convolved(self, x: np.ndarray, k: np.ndarray, conjugate: bool = False) -> np.ndarray:
+        """T^-1 (K T x), or T^-1 (conj K T x): products modulo z^points - i, or their adjoint."""
+        spectra = twisted(np.repeat(k, x.shape[1] // k.shape[0], 0))
+        return untwisted((spectra.conj() if conjugate else spectra) * twisted(x))
+
+    def scaled(self, words: torch.Tensor, scale: torch.Tensor) -> np.ndarray:
+        y = points_of(words[..., : self.points]) * scale.double().numpy()[..., None]
+        return y.reshape(self.x.shape)
+
+    def arguments(self) -> PlaneArguments:
+        """All but what is written, after launches that make tables and spectra."""
+        batch, sources, planes, _ = self.x.shape
+        self.spectra, self.spectrum_scales = self._spectra()
+        return PlaneArguments(
+            u=self.words.data_ptr(), in_scale=self.scales.data_ptr(), spectrum=self.spectra.data_ptr(),
+            spectrum_scale=self.spectrum_scales.data_ptr(), tables=self._tables(),
+            strides=Strides(self.words.stride(0), self.words.stride(1)), filter_strides=Strides(0, 1),
+            channels_per_filter=sources // len(self.k), planes_per_row=planes, batch=batch, channels=self.channels,
+        )  # fmt: skip
+
+    def taps(self) -> torch.Tensor:
+        """The fold's real ones: real parts, then imaginary parts."""
+        k = self.k.reshape(-1, self.points)
+        return torch.from_numpy(np.concatenate([k.real, k.imag], -1))
+
+    def filter_arguments(self, **fields) -> FilterArguments:
+        taps = 2 * self.points
+        return FilterArguments(
+            tables=self._single_tables(), tap_strides=Strides(0, taps), filters=self.k.shape[0] * self.k.shape[1],
+            taps=taps, length=1, out_length=taps, direction=1, channels_per_filter=1, **fields,
+        )  # fmt: skip
+
+    def _spectra(self):
+        taps = self.taps()
+        spectra = torch.empty(taps.shape[0], self.points, dtype=torch.int32)
+        scales = torch.empty(taps.shape[0])
+        made = self.filter_arguments(k=taps.data_ptr(), spectrum=spectra.data_ptr(), scale=scales.data_ptr())
+        self.on.launch(self.shape.spectrum(self.on.gpu), made, (-(-len(taps) // self.shape.of_filters.rows), 1))
+        return spectra, scales
+
+    def _tables(self) -> int:
+        def make():
+            made = torch.empty(self.shape.tables_bytes // 4, dtype=torch.int32)
+            self.on.launch(self.shape.tables(), TableArguments(made.data_ptr()), (-(-len(made) // 128), 1))
+            return made
+
+        return self.on.tables("half", make).data_ptr()
+
+    def _single_tables(self) -> int:
+        factors = self.shape.of_filters.factors
+        return self.on.tables("single", lambda: torch.from_numpy(single_tables(*factors))).data_ptr()
+
+    def _launch(self, kernel, a: PlaneArguments) -> None:
+        self.on.launch(kernel, a, (a.channels, -(-a.batch // a.rows_per_block)))
+        self.counters = self.on.counted[-1][2]
+
+
+def pairs(x: np.ndarray) -> torch.Tensor:
+    """Complex numbers as words of two float16."""
+    halves = np.stack([x.real, x.imag], -1).astype(np.float16)
+    return torch.from_numpy(halves.view(np.int32)[..., 0])
+
+
+def points_of(words: torch.Tensor) -> np.ndarray:
+    halves = words.contiguous().numpy().view(np.float16).astype(np.float64)
+    return halves[..., ::2] + 1j * halves[..., 1::2]
+
+
+def twisted(x: np.ndarray) -> np.ndarray:
+    """X[k] = sum_n x[n] W^(n (k - 1/4))."""
+    n = x.shape[-1]
+    return np.fft.fft(x * np.exp(0.5j * np.pi * np.arange(n) / n))
+
+
+def untwisted(x: np.ndarray) -> np.ndarray:
+    n = x.shape[-1]
+    return np.fft.ifft(x) * np.exp(-0.5j * np.pi * np.arange(n) / n)
