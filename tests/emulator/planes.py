@@ -79,6 +79,36 @@ class Planes:
     def expected(self) -> np.ndarray:
         return self.convolved(self.values(self.words, self.levels), self.k)
 
+    def gradients(self, g: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """dx, and the gradient of each channel's filter, from planes like x."""
+        kernel = half_planes.planes_backward(self.points, self.on.gpu)
+        words, scales = self.held(g, levels)
+        dx = words if self.in_place else torch.empty_like(words)
+        dx_scale = torch.empty(*words.shape[:2])
+        a = self.arguments()
+        a.g, a.g_scale, a.dx, a.dx_scale = (t.data_ptr() for t in (words, scales, dx, dx_scale))
+        a.rows_per_block = half_planes.backward_rows(self.points, a.batch, a.channels)
+        chunks = -(-a.batch // a.rows_per_block)
+        sums = torch.empty(self.channels, chunks, self.points, 2)
+        scratch = torch.empty(self.channels * chunks * half_planes.scratch_bytes(self.points, self.on.gpu) // 4)
+        a.dspectrum, a.scratch = sums.data_ptr(), scratch.data_ptr() if len(scratch) else None
+        self._launch(kernel, a)
+        return self.scaled(dx, dx_scale), self._of_filters(sums)
+
+    def expected_gradients(self, g: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, g = self.values(self.words, self.levels), self.values(self.held(g, levels)[0], levels)
+        dk = untwisted(twisted(x).conj() * twisted(g)).sum(0)
+        return self.convolved(g, self.k, conjugate=True), dk.reshape(self.channels, self.points)
+
+    def _of_filters(self, sums: torch.Tensor) -> np.ndarray:
+        """The gradients of taps, of all channels apart."""
+        channels, chunks = sums.shape[:2]
+        dk = torch.empty(channels, 2 * self.points)
+        a = self.filter_arguments(dspectrum=sums.data_ptr(), dk=dk.data_ptr(), chunks_per_filter=chunks, chunks=chunks)
+        a.filters = channels
+        self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-channels // self.shape.of_filters.rows), 1))
+        return dk[:, : self.points].double().numpy() + 1j * dk[:, self.points :].double().numpy()
+
     def convolved(self, x: np.ndarray, k: np.ndarray, conjugate: bool = False) -> np.ndarray:
         """T^-1 (K T x), or T^-1 (conj K T x): products modulo z^points - i, or their adjoint."""
         spectra = twisted(np.repeat(k, x.shape[1] // k.shape[0], 0))

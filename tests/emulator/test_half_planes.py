@@ -6,9 +6,10 @@ import pytest
 from convolution import snr
 from planes import Planes, twisted
 
+from longconv_audio.engines.cuda import half_planes
 from longconv_audio.engines.cuda.half_kernels import HALF_FACTORS
 
-LEAST = 58.0  # dB
+LEAST, LEAST_GRADIENT = 58.0, 57.0  # dB
 POINTS = [int(np.prod(factors)) for factors in HALF_FACTORS]
 
 
@@ -33,6 +34,16 @@ def check(p: Planes, least: float = LEAST) -> None:
     for row in np.ndindex(got.shape[:-1]):
         reached = decibels(got[row], wanted[row])
         assert reached >= least, f"{row}: {reached:.1f} dB"
+
+
+def check_gradients(p: Planes, g: np.ndarray, levels: np.ndarray) -> None:
+    (dx, dk), (dx_wanted, dk_wanted) = p.gradients(g, levels), p.expected_gradients(g, levels)
+    for row in np.ndindex(dx.shape[:-1]):
+        reached = decibels(dx[row], dx_wanted[row])
+        assert reached >= LEAST_GRADIENT, f"{row}: {reached:.1f} dB"
+    for channel in range(len(dk)):
+        reached = decibels(dk[channel], dk_wanted[channel])
+        assert reached >= LEAST_GRADIENT, f"filter of channel {channel}: {reached:.1f} dB"
 
 
 def decibels(got, wanted) -> float:
@@ -137,6 +148,51 @@ def test_counts(points, normal, seed):
     assert n.device_sectors_written * 32 == rows * 4 * points + -(-rows * 4 // 32) * 32
 
 
+@pytest.mark.parametrize("points", POINTS)
+def test_gradients_of_every_size(points, normal, seed):
+    p = planes(normal, points, batch=9 if points <= 1024 else 3, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), np.zeros_like(p.levels))
+    _, (_, chunks) = next(launch for launch in p.on.launches if "half_planes_backward" in launch[0].name)
+    assert chunks == 1  # of several rows
+
+
+@pytest.mark.parametrize("points", [512, 4096])
+def test_gradients_of_planes_of_any_level(points, normal, seed):
+    levels, g_levels = (np.floor(3 * normal(5, 2, points // 32)) + level for level in (-30, 40))
+    p = planes(normal, points, batch=5, levels=levels, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), g_levels)
+
+
+@pytest.mark.parametrize("points", [1024, 8192])
+def test_gradients_over_the_planes_they_come_of(points, normal, seed):
+    p = planes(normal, points, in_place=True, gap=4, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), np.zeros_like(p.levels))
+
+
+@pytest.mark.parametrize(("points", "arch"), [(8192, "sm_80"), (4096, "sm_86")])
+def test_gradients_where_spectra_do_not_fit_shared_memory(points, arch, normal, seed):
+    p = planes(normal, points, sources=1, arch=arch, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), np.zeros_like(p.levels))
+    assert any("Keep::in_device" in kernel.name for kernel, _ in p.on.launches)
+
+
+@pytest.mark.parametrize("points", POINTS)
+def test_counts_of_gradients(points, normal, seed):
+    rows = 8
+    p = planes(normal, points, batch=rows, sources=1, per_source=1, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), np.zeros_like(p.levels))
+    n = p.counters
+    assert n.tensor_instructions == rows * TENSOR_INSTRUCTIONS[points] * 3 / 2
+    assert n.wavefronts <= 1.01 * n.wavefronts_ideal
+    assert n.load_sectors == n.load_sectors_ideal
+    assert n.store_sectors == n.store_sectors_ideal
+    chunks = -(-rows // half_planes.backward_rows(points, rows, 1))
+    scratch = chunks * half_planes.scratch_bytes(points, p.on.gpu)
+    constants = p.shape.tables_bytes + 4 * points + 32
+    assert n.device_sectors_read * 32 == 2 * rows * (4 * points + points // 8) + constants + scratch
+    assert n.device_sectors_written * 32 == rows * 4 * points + 32 + chunks * 8 * points + scratch
+
+
 @pytest.mark.parametrize(
     ("header", "right", "wrong"),
     [
@@ -155,16 +211,52 @@ def test_counts(points, normal, seed):
     ],
 )  # fmt: skip
 def test_fault_planted_in_the_kernel_is_caught(header, right, wrong, tmp_path, normal, seed):
-    for path in harness.CSRC.glob("*.cuh"):
-        text = path.read_text()
-        if path.name == header:
-            assert right in text, "the kernel has changed: plant this fault elsewhere"
-            text = text.replace(right, wrong)
-        (tmp_path / path.name).write_text(text)
+    folder = planted(tmp_path, header, right, wrong)
     levels = 3.0 - np.arange(6 * 256).reshape(6, 1, 256) % 4
-    p = planes(normal, 8192, batch=6, sources=1, per_source=1, levels=levels, seed=seed, folder=tmp_path)
+    p = planes(normal, 8192, batch=6, sources=1, per_source=1, levels=levels, seed=seed, folder=folder)
     try:
         reached = decibels(p.forward(), p.expected())
     except harness.Fault:
         return
     assert not reached >= 20
+
+
+@pytest.mark.parametrize("points", [8192, 16384])
+@pytest.mark.parametrize(
+    ("header", "right", "wrong"),
+    [
+        # the barrier before the exchange is read
+        (
+            "half_planes_backward.cuh", "    ptx::block_barrier();\n    const Place at = place(phase + 1);",
+            "    const Place at = place(phase + 1);",
+        ),
+        # the barrier after it is written
+        ("half_planes_backward.cuh", "    ptx::block_barrier();\n  };", "  };"),
+        # the level of x left out of the sums
+        ("half_planes_backward.cuh", "of_sums, unit", "g_level, unit"),
+        # the spectrum of x where another thread reads it
+        ("half_planes_backward.cuh", "unit, at.lane), unit, at.lane);", "unit, at.lane), unit, at.lane ^ 1);"),
+    ],
+)  # fmt: skip
+def test_fault_planted_in_the_backward_kernel_is_caught(points, header, right, wrong, tmp_path, normal, seed):
+    folder = planted(tmp_path, header, right, wrong)
+    levels = np.full((6, 1, points // 32), -7.0)
+    p = planes(normal, points, batch=6, sources=1, per_source=1, levels=levels, seed=seed, folder=folder)
+    g = white(normal, *p.x.shape)
+    try:
+        results = zip(p.gradients(g, levels), p.expected_gradients(g, levels), strict=True)
+        reached = min(decibels(got, wanted) for got, wanted in results)
+    except harness.Fault:
+        return
+    assert not reached >= 20
+
+
+def planted(folder, header, right, wrong):
+    """The kernels' source with a fault in it."""
+    for path in harness.CSRC.glob("*.cuh"):
+        text = path.read_text()
+        if path.name == header:
+            assert right in text, "the kernel has changed: plant this fault elsewhere"
+            text = text.replace(right, wrong)
+        (folder / path.name).write_text(text)
+    return folder

@@ -12,10 +12,12 @@ from itertools import product
 from .errors import NoKernelError
 from .gpus import Gpu
 from .half_kernels import HALF_FACTORS, HalfShape
-from .plans import RESERVED, Kernel, Sizes, rows_per_block
+from .plans import RESERVED, Kernel, Sizes, rows_per_block, rows_per_sum
 
 _SHAPES = {shape.points: shape for shape in (HalfShape(*factors, "fp16") for factors in HALF_FACTORS)}
-_BLOCKS = {256: 8, 512: 5, 1024: 3, 2048: 5, 4096: 3, 8192: 2}  # resident on a multiprocessor; 1 of the others
+# Resident on a multiprocessor; 1 of the others.
+_BLOCKS = {256: 8, 512: 5, 1024: 3, 2048: 5, 4096: 3, 8192: 2}
+_BACKWARD_BLOCKS = {256: 6, 512: 4, 1024: 3, 2048: 4, 4096: 2}
 
 
 def plane_shape(points: int) -> HalfShape:
@@ -57,9 +59,37 @@ def forward_rows(points: int, gpu: Gpu, batch: int, channels: int, filter_per_it
     return rows_per_block(sizes, gpu, max(min(kernel.blocks, fitting), 1), at_once)
 
 
+def planes_backward(points: int, gpu: Gpu) -> Kernel:
+    """Their gradients, and the sums that `HalfShape.gradient` makes filters' of. Raises as `planes_forward`."""
+    shape = plane_shape(points)
+    sums, row = points * 8, _input_bytes(points)
+    if shape.n1 == 1:
+        shared = shape.tables_bytes + points * 4 + shape.warps * (sums + row)
+        return _kernel("backward_warp", shape.factors, shape.warps, _BACKWARD_BLOCKS[points], shared, gpu)
+    least = row + shape.tables_bytes + shape.backward_warps * 4 + 16 + sums
+    room = {"in_exchange": least, "in_device": least + points * 4, "in_shared": least + points * 12}
+    ways = [way for way in room if way != "in_exchange" or shape.n1 == 32]
+    keep = next((way for way in reversed(ways) if room[way] <= gpu.shared_per_block), ways[0])
+    options = f"{shape.factors}, Keep::{keep}"
+    blocks = _BACKWARD_BLOCKS.get(points, 1)
+    return _kernel("backward_group", options, shape.backward_warps, blocks, room[keep], gpu)
+
+
+def backward_rows(points: int, batch: int, channels: int, filter_per_item: bool = False) -> int:
+    """Batch items that a block of `planes_backward` walks: the chunks of the batch that its sums are of."""
+    sizes = Sizes("fp16", points, points, batch, channels, filter_per_item)
+    return rows_per_sum(sizes, 4 if plane_shape(points).n1 == 1 else 1)
+
+
+def scratch_bytes(points: int, gpu: Gpu) -> int:
+    """Of a block of `planes_backward`, in device memory."""
+    name = planes_backward(points, gpu).name
+    return points * 4 if "in_device" in name or "in_exchange" in name else 0
+
+
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     """Every specialisation that a call on the device may ask for, once."""
-    for points, make in product(_SHAPES, (planes_forward,)):
+    for points, make in product(_SHAPES, (planes_forward, planes_backward)):
         try:
             yield make(points, gpu)
         except NoKernelError:
