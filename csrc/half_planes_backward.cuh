@@ -33,7 +33,8 @@ half_planes_backward_warp(PlaneArguments a) {
   const PlaneRows rows = plane_rows_of_block(a);
   const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
   auto copy = [&](const void* planes, const float* scales, int item, int lane) {
-    input.copy(points_of(planes, a.strides, item, rows.channel), tile_scales<F>(scales, rows, item), lane);
+    const float* of_tiles = tile_scales<F>(scales, item, rows.source, rows.sources);
+    input.copy(points_of(planes, a.strides, item, rows.channel), of_tiles, lane);
   };
   // See half_forward_warp.
   auto tables_at = [&](int place) { return shared + W::tables + (static_cast<unsigned>(place) & a.zero); };
@@ -128,7 +129,8 @@ half_planes_backward_group(PlaneArguments a) {
                     G::resident ? nullptr : static_cast<uint4*>(a.scratch) + block(phase) * Spectrum<F>::entries};
   };
   auto copy = [&](const void* planes, const float* scales, int item, int thread) {
-    input.copy(points_of(planes, a.strides, item, rows.channel), tile_scales<F>(scales, rows, item), thread);
+    const float* of_tiles = tile_scales<F>(scales, item, rows.source, rows.sources);
+    input.copy(points_of(planes, a.strides, item, rows.channel), of_tiles, thread);
   };
   // A row that is wanted next: on its way at once, or nearer where its room is taken.
   auto ahead = [&](const void* planes, const float* scales, int item, int thread) {

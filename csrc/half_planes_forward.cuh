@@ -11,7 +11,7 @@ struct WarpPlanesForward {
   static_assert(F::n1 == 1, "one warp holds a row of two factors");
   using Input = PlaneInput<F, 32>;
   static constexpr int warps = 4, threads = 32 * warps;
-  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? 8 : F::points <= 512 ? 5 : 3;
+  static constexpr int blocks_per_multiprocessor = F::points <= 256 ? 8 : F::points <= 512 ? 5 : 4;
   static constexpr unsigned input_bytes = Input::Row::bytes + Input::scale_bytes;
   static constexpr unsigned tables = warps * input_bytes, spectrum = tables + Tables<F>::bytes;
   static constexpr unsigned shared_bytes = spectrum + Spectrum<F>::bytes;
@@ -28,7 +28,8 @@ half_planes_forward_warp(PlaneArguments a) {
   const PlaneRows rows = plane_rows_of_block(a);
   const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
   auto copy = [&](int item, int lane) {
-    input.copy(points_of(a.u, a.strides, item, rows.channel), tile_scales<F>(a.in_scale, rows, item), lane);
+    const float* scales = tile_scales<F>(a.in_scale, item, rows.source, rows.sources);
+    input.copy(points_of(a.u, a.strides, item, rows.channel), scales, lane);
   };
   // See half_forward_warp.
   auto tables_at = [&](int place) { return shared + W::tables + (static_cast<unsigned>(place) & a.zero); };
@@ -46,7 +47,7 @@ half_planes_forward_warp(PlaneArguments a) {
     ptx::warp_barrier();
     input.load(x, inverse_of(level), 0, lane);
     ptx::warp_barrier();
-    if (item + W::warps < rows.end) copy(item + W::warps, lane);
+    if (item + W::warps < rows.end) copy(item + W::warps, here(item + 6));
 
     UNROLL for (int m = 0; m < F::row_blocks; m++) {
       const unsigned tables = tables_at(item + m);
@@ -76,8 +77,8 @@ struct GroupPlanesForward {
   using Peaks = GroupPeaks<warps>;
   static constexpr unsigned input = Exchange<F>::bytes, scales = input + Input::Row::bytes;
   static constexpr unsigned tables = scales + Input::scale_bytes;
-  static constexpr unsigned peaks = tables + Tables<F>::bytes, scale = peaks + Peaks::bytes;
-  static constexpr unsigned spectrum = scale + 16;  // the filter's scale is kept there, for want of a register
+  static constexpr unsigned peaks = tables + Tables<F>::bytes, kept = peaks + Peaks::bytes;
+  static constexpr unsigned spectrum = kept + KeptOfRows::bytes;
   static constexpr unsigned shared_bytes = spectrum + (RESIDENT ? Spectrum<F>::bytes : 0);
   static constexpr int columns = F::p / warps, further = warps * F::q;  // see GroupForward
   static_assert(F::p % warps == 0 && F::units % warps == 0, "all warps have as much to do");
@@ -92,15 +93,14 @@ half_planes_forward_group(PlaneArguments a) {
   const Exchange<F> exchange{shared};
   const typename G::Input input{{shared + G::input}, shared + G::scales};
   const typename G::Peaks peaks{shared + G::peaks};
+  const KeptOfRows kept{shared + G::kept};
   const PlaneRows rows = plane_rows_of_block(a);
   const auto filter = FilterEntries<F, RESIDENT>::of(shared + G::spectrum, a, rows);
-  auto copy = [&](int item, int thread) {
-    input.copy(points_of(a.u, a.strides, item, rows.channel), tile_scales<F>(a.in_scale, rows, item), thread);
-  };
+  auto u = [&](int item) { return points_of(a.u, a.strides, item, rows.channel); };
   auto place = [&](int phase) { return Place(static_cast<int>(ptx::thread()) | (phase & static_cast<int>(a.zero))); };
-  copy(rows.first, ptx::thread());
+  input.copy(u(rows.first), tile_scales<F>(a.in_scale, rows.first, rows.source, rows.sources), ptx::thread());
   load_constants<F, RESIDENT>(shared + G::tables, filter.shared, a, rows, G::threads);
-  if (ptx::thread() == 0) memory::store_shared(shared + G::scale, memory::load(a.spectrum_scale + rows.filter));
+  if (ptx::thread() == 0) kept.put(a, rows);
 
   // Columns are the warp's own, and two barriers a row suffice: see half_forward_group, also for `tables` and `place`.
   NO_UNROLL for (int item = rows.first - 1; item < rows.end; item++) {
@@ -149,7 +149,7 @@ half_planes_forward_group(PlaneArguments a) {
       const float level = plane_level(peaks.get(at.lane));
       if (at.thread == 0)
         memory::store(a.out_scale + static_cast<Index>(item + 1) * a.channels + rows.channel,
-                      memory::load_shared<float>(shared + G::scale) * level);
+                      kept.filter_scale() * level);
       auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
       NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
         ComplexRows<F::n1 / 8, F::tiles> x;
@@ -161,6 +161,7 @@ half_planes_forward_group(PlaneArguments a) {
       }
     }
     ptx::block_barrier();
-    if (item + 2 < rows.end) copy(item + 2, place(item + 4).thread);
+    if (item + 2 < rows.end)
+      input.copy(u(item + 2), kept.tile_scales_of<F>(a.in_scale, item + 2), place(item + 4).thread);
   }
 }

@@ -25,9 +25,24 @@ DEVICE unsigned* points_of(void* planes, Strides strides, int item, int channel)
   return static_cast<unsigned*>(planes) + item * strides.batch + channel * strides.channel;
 }
 template <class F>
-DEVICE const float* tile_scales(const float* scales, const PlaneRows& rows, int item) {
-  return scales + (static_cast<Index>(item) * rows.sources + rows.source) * (F::points / 32);
+DEVICE const float* tile_scales(const float* scales, int item, int source, int sources) {
+  return scales + (static_cast<Index>(item) * sources + source) * (F::points / 32);
 }
+// What is wanted once a row, in shared memory for want of registers.
+struct KeptOfRows {
+  static constexpr unsigned bytes = 16;
+  unsigned base;
+  METHOD void put(const PlaneArguments& a, const PlaneRows& rows) const {  // by one thread; a barrier is the caller's
+    const unsigned scale = ptx::as_unsigned(memory::load(a.spectrum_scale + rows.filter));
+    memory::store_shared(base, make_uint4(scale, rows.source, rows.sources, 0));
+  }
+  METHOD float filter_scale() const { return memory::load_shared<float>(base); }
+  template <class F>
+  METHOD const float* tile_scales_of(const float* scales, int item) const {
+    const uint4 kept = memory::load_shared<uint4>(base);
+    return tile_scales<F>(scales, item, kept.y, kept.z);
+  }
+};
 
 // ---- in
 

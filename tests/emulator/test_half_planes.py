@@ -207,7 +207,7 @@ def test_counts_of_gradients(points, normal, seed):
         # the two halves of a run, exchanged
         ("half_planes_rows.cuh", "low[i] = odd ? got : own[i]", "low[i] = odd ? own[i] : got"),
         # a row's level left out of its scale
-        ("half_planes_forward.cuh", "(shared + G::scale) * level)", "(shared + G::scale))"),
+        ("half_planes_forward.cuh", "kept.filter_scale() * level", "kept.filter_scale()"),
     ],
 )  # fmt: skip
 def test_fault_planted_in_the_kernel_is_caught(header, right, wrong, tmp_path, normal, seed):

@@ -16,7 +16,7 @@ from .plans import RESERVED, Kernel, Sizes, rows_per_block, rows_per_sum
 
 _SHAPES = {shape.points: shape for shape in (HalfShape(*factors, "fp16") for factors in HALF_FACTORS)}
 # Resident on a multiprocessor; 1 of the others.
-_BLOCKS = {256: 8, 512: 5, 1024: 3, 2048: 5, 4096: 3, 8192: 2}
+_BLOCKS = {256: 8, 512: 5, 1024: 4, 2048: 5, 4096: 3, 8192: 2}
 _BACKWARD_BLOCKS = {256: 6, 512: 4, 1024: 3, 2048: 4, 4096: 2}
 
 
