@@ -1,10 +1,11 @@
-"""Convolutions of complex rows by csrc/half_planes.cuh, with the emulator in place of a GPU; and in complex128."""
+"""Convolutions of complex rows by csrc/half_planes.cuh, in the emulator or on a GPU; and in complex128."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import harness
 import numpy as np
@@ -28,6 +29,7 @@ class Planes:
         in_place: what comes out is written over x.
         gap: words between two rows.
         arch, seed, folder: as of `Convolution`.
+        on: a GPU's launcher, in place of the emulator's.
     """
 
     x: np.ndarray
@@ -38,10 +40,12 @@ class Planes:
     arch: str = "sm_90a"
     seed: int = 0
     folder: Path = harness.CSRC
+    on: Any = None
 
     def __post_init__(self) -> None:
-        self.on = EmulatedLauncher(self.arch, self.seed, self.folder)
-        self.on.gpu = dataclasses.replace(KNOWN[self.arch], multiprocessors=1)
+        if self.on is None:
+            self.on = EmulatedLauncher(self.arch, self.seed, self.folder)
+            self.on.gpu = dataclasses.replace(KNOWN[self.arch], multiprocessors=1)
         self.shape = half_planes.plane_shape(self.points)
         self.words, self.scales = self.held(self.x, self.levels)
         self.k = self.k.astype(np.complex64)  # as the kernel that makes spectra takes them
@@ -57,9 +61,9 @@ class Planes:
     def held(self, x: np.ndarray, levels: np.ndarray):
         """Rows of words with a gap behind each, and scales."""
         batch = x.shape[0]
-        words = torch.zeros(batch, self.channels, self.points + self.gap, dtype=torch.int32)
-        words[..., : self.points] = pairs(x.reshape(batch, self.channels, -1))
-        return words, torch.from_numpy(np.exp2(levels)).float()
+        words = torch.zeros(batch, self.channels, self.points + self.gap, dtype=torch.int32, device=self.on.device)
+        words[..., : self.points] = pairs(x.reshape(batch, self.channels, -1)).to(self.on.device)
+        return words, torch.from_numpy(np.exp2(levels)).float().to(self.on.device)
 
     def values(self, words: torch.Tensor, levels: np.ndarray) -> np.ndarray:
         """What held words stand for."""
@@ -69,7 +73,7 @@ class Planes:
     def forward(self) -> np.ndarray:
         kernel = half_planes.planes_forward(self.points, self.on.gpu)
         y = self.words if self.in_place else torch.empty_like(self.words)
-        out_scale = torch.empty(*self.words.shape[:2])
+        out_scale = self.empty(*self.words.shape[:2])
         a = self.arguments()
         a.y, a.out_scale = y.data_ptr(), out_scale.data_ptr()
         a.rows_per_block = half_planes.forward_rows(self.points, self.on.gpu, a.batch, a.channels)
@@ -84,13 +88,13 @@ class Planes:
         kernel = half_planes.planes_backward(self.points, self.on.gpu)
         words, scales = self.held(g, levels)
         dx = words if self.in_place else torch.empty_like(words)
-        dx_scale = torch.empty(*words.shape[:2])
+        dx_scale = self.empty(*words.shape[:2])
         a = self.arguments()
         a.g, a.g_scale, a.dx, a.dx_scale = (t.data_ptr() for t in (words, scales, dx, dx_scale))
         a.rows_per_block = half_planes.backward_rows(self.points, a.batch, a.channels)
         chunks = -(-a.batch // a.rows_per_block)
-        sums = torch.empty(self.channels, chunks, self.points, 2)
-        scratch = torch.empty(self.channels * chunks * half_planes.scratch_bytes(self.points, self.on.gpu) // 4)
+        sums = self.empty(self.channels, chunks, self.points, 2)
+        scratch = self.empty(self.channels * chunks * half_planes.scratch_bytes(self.points, self.on.gpu) // 4)
         a.dspectrum, a.scratch = sums.data_ptr(), scratch.data_ptr() if len(scratch) else None
         self._launch(kernel, a)
         return self.scaled(dx, dx_scale), self._of_filters(sums)
@@ -103,11 +107,12 @@ class Planes:
     def _of_filters(self, sums: torch.Tensor) -> np.ndarray:
         """The gradients of taps, of all channels apart."""
         channels, chunks = sums.shape[:2]
-        dk = torch.empty(channels, 2 * self.points)
+        dk = self.empty(channels, 2 * self.points)
         a = self.filter_arguments(dspectrum=sums.data_ptr(), dk=dk.data_ptr(), chunks_per_filter=chunks, chunks=chunks)
         a.filters = channels
         self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-channels // self.shape.of_filters.rows), 1))
-        return dk[:, : self.points].double().numpy() + 1j * dk[:, self.points :].double().numpy()
+        real, imaginary = dk.double().cpu().numpy().reshape(channels, 2, -1).swapaxes(0, 1)
+        return real + 1j * imaginary
 
     def convolved(self, x: np.ndarray, k: np.ndarray, conjugate: bool = False) -> np.ndarray:
         """T^-1 (K T x), or T^-1 (conj K T x): products modulo z^points - i, or their adjoint."""
@@ -115,7 +120,7 @@ class Planes:
         return untwisted((spectra.conj() if conjugate else spectra) * twisted(x))
 
     def scaled(self, words: torch.Tensor, scale: torch.Tensor) -> np.ndarray:
-        y = points_of(words[..., : self.points]) * scale.double().numpy()[..., None]
+        y = points_of(words[..., : self.points]) * scale.double().cpu().numpy()[..., None]
         return y.reshape(self.x.shape)
 
     def arguments(self) -> PlaneArguments:
@@ -132,7 +137,7 @@ class Planes:
     def taps(self) -> torch.Tensor:
         """The fold's real ones: real parts, then imaginary parts."""
         k = self.k.reshape(-1, self.points)
-        return torch.from_numpy(np.concatenate([k.real, k.imag], -1))
+        return torch.from_numpy(np.concatenate([k.real, k.imag], -1)).to(self.on.device)
 
     def filter_arguments(self, **fields) -> FilterArguments:
         taps = 2 * self.points
@@ -143,27 +148,36 @@ class Planes:
 
     def _spectra(self):
         taps = self.taps()
-        spectra = torch.empty(taps.shape[0], self.points, dtype=torch.int32)
-        scales = torch.empty(taps.shape[0])
+        spectra = self.empty(taps.shape[0], self.points)
+        scales = self.empty(taps.shape[0])
         made = self.filter_arguments(k=taps.data_ptr(), spectrum=spectra.data_ptr(), scale=scales.data_ptr())
         self.on.launch(self.shape.spectrum(self.on.gpu), made, (-(-len(taps) // self.shape.of_filters.rows), 1))
         return spectra, scales
 
     def _tables(self) -> int:
         def make():
-            made = torch.empty(self.shape.tables_bytes // 4, dtype=torch.int32)
+            made = self.empty(self.shape.tables_bytes // 4)
             self.on.launch(self.shape.tables(), TableArguments(made.data_ptr()), (-(-len(made) // 128), 1))
             return made
 
-        return self.on.tables("half", make).data_ptr()
+        return self.on.tables(("planes", self.points), make).data_ptr()
 
     def _single_tables(self) -> int:
         factors = self.shape.of_filters.factors
-        return self.on.tables("single", lambda: torch.from_numpy(single_tables(*factors))).data_ptr()
+        made = self.on.tables(("single", factors), lambda: torch.from_numpy(single_tables(*factors)).to(self.on.device))
+        return made.data_ptr()
+
+    def empty(self, *shape: int) -> torch.Tensor:
+        """Of words of 32 bits."""
+        return torch.empty(shape, device=self.on.device)
+
+    @property
+    def counters(self):
+        """Of the planes' own launch, in the emulator."""
+        return [counters for kernel, _, counters in self.on.counted if "planes" in kernel.name][-1]
 
     def _launch(self, kernel, a: PlaneArguments) -> None:
         self.on.launch(kernel, a, (a.channels, -(-a.batch // a.rows_per_block)))
-        self.counters = self.on.counted[-1][2]
 
 
 def pairs(x: np.ndarray) -> torch.Tensor:
@@ -173,7 +187,7 @@ def pairs(x: np.ndarray) -> torch.Tensor:
 
 
 def points_of(words: torch.Tensor) -> np.ndarray:
-    halves = words.contiguous().numpy().view(np.float16).astype(np.float64)
+    halves = words.contiguous().cpu().numpy().view(np.float16).astype(np.float64)
     return halves[..., ::2] + 1j * halves[..., 1::2]
 
 
@@ -186,3 +200,13 @@ def twisted(x: np.ndarray) -> np.ndarray:
 def untwisted(x: np.ndarray) -> np.ndarray:
     n = x.shape[-1]
     return np.fft.ifft(x) * np.exp(-0.5j * np.pi * np.arange(n) / n)
+
+
+def white(normal, *shape) -> np.ndarray:
+    """Complex noise whose parts stay below 2^4, which is what a plane's do."""
+    return np.clip(4 * normal(*shape), -15.9, 15.9) + 1j * np.clip(4 * normal(*shape), -15.9, 15.9)
+
+
+def decaying(normal, *shape) -> np.ndarray:
+    points = shape[-1]
+    return (normal(*shape) + 1j * normal(*shape)) * np.exp(-5 * np.arange(points) / points)

@@ -4,23 +4,13 @@ import harness
 import numpy as np
 import pytest
 from convolution import snr
-from planes import Planes, twisted
+from planes import Planes, decaying, twisted, white
 
 from longconv_audio.engines.cuda import half_planes
 from longconv_audio.engines.cuda.half_kernels import HALF_FACTORS
 
 LEAST, LEAST_GRADIENT = 58.0, 57.0  # dB
 POINTS = [int(np.prod(factors)) for factors in HALF_FACTORS]
-
-
-def white(normal, *shape) -> np.ndarray:
-    """Complex noise whose parts stay below 2^4, which is what a plane's do."""
-    return np.clip(4 * normal(*shape), -15.9, 15.9) + 1j * np.clip(4 * normal(*shape), -15.9, 15.9)
-
-
-def decaying(normal, *shape) -> np.ndarray:
-    points = shape[-1]
-    return (normal(*shape) + 1j * normal(*shape)) * np.exp(-5 * np.arange(points) / points)
 
 
 def planes(normal, points, batch=3, sources=2, per_source=2, filters=None, levels=None, **others) -> Planes:
