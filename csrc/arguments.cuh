@@ -99,7 +99,7 @@ struct PlaneArguments {
   const float* g_scale;
   void* dx;               // T^-1 (conj K T g)
   float* dx_scale;
-  float2* dspectrum;      // as in Arguments: sums of conj(T x) T g
+  float2* dspectrum;      // (filter, channel of it, chunk, points): sums of conj(T x) T g
   void* scratch;
 
   Strides strides;         // of u, y, g and dx, in points; rows start on 16 bytes

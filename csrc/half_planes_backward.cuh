@@ -8,6 +8,12 @@
 #include "half_backward.cuh"
 #include "half_planes_rows.cuh"
 
+// The place of a channel's sums: those that make one filter's gradient lie together.
+DEVICE int place_of_sums(const PlaneArguments& a, int channel) {
+  const int source = channel / a.planes_per_row;
+  return static_cast<int>(filter_of_channel(a, channel)) * a.channels_per_filter + source % a.channels_per_filter;
+}
+
 // ---- a row in a warp
 
 template <class F>
@@ -82,7 +88,7 @@ half_planes_backward_warp(PlaneArguments a) {
   }
 
   ptx::block_barrier();
-  store_sums_of_warps<F, W>(a.dspectrum, shared + W::constants, rows.channel);
+  store_sums_of_warps<F, W>(a.dspectrum, shared + W::constants, place_of_sums(a, rows.channel));
 }
 
 // ---- a row in a block
@@ -235,7 +241,8 @@ half_planes_backward_group(PlaneArguments a) {
   }
 
   ptx::block_barrier();
-  float4* to = reinterpret_cast<float4*>(a.dspectrum) + block(0) * Gradient<F>::pieces;
+  float4* to = reinterpret_cast<float4*>(a.dspectrum) +
+               (static_cast<Index>(place_of_sums(a, rows.channel)) * ptx::blocks_y() + ptx::block_y()) * Gradient<F>::pieces;
   for (int i = ptx::thread(); i < Gradient<F>::pieces; i += G::threads)
     memory::store(to + i, memory::load_shared<float4>(gradient.base + i * 16));
 }

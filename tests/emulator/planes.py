@@ -84,7 +84,7 @@ class Planes:
         return self.convolved(self.values(self.words, self.levels), self.k)
 
     def gradients(self, g: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """dx, and the gradient of each channel's filter, from planes like x."""
+        """dx, and the filters' gradients, from planes like x."""
         kernel = half_planes.planes_backward(self.points, self.on.gpu)
         words, scales = self.held(g, levels)
         dx = words if self.in_place else torch.empty_like(words)
@@ -102,17 +102,18 @@ class Planes:
     def expected_gradients(self, g: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, g = self.values(self.words, self.levels), self.values(self.held(g, levels)[0], levels)
         dk = untwisted(twisted(x).conj() * twisted(g)).sum(0)
-        return self.convolved(g, self.k, conjugate=True), dk.reshape(self.channels, self.points)
+        dk = dk.reshape(self.k.shape[0], -1, *self.k.shape[1:]).sum(1)  # of all sources of a filter
+        return self.convolved(g, self.k, conjugate=True), dk
 
     def _of_filters(self, sums: torch.Tensor) -> np.ndarray:
-        """The gradients of taps, of all channels apart."""
-        channels, chunks = sums.shape[:2]
-        dk = self.empty(channels, 2 * self.points)
+        """The gradients of taps."""
+        chunks = sums.shape[1]
+        dk = self.empty(*self.k.shape[:2], 2, self.points)
         a = self.filter_arguments(dspectrum=sums.data_ptr(), dk=dk.data_ptr(), chunks_per_filter=chunks, chunks=chunks)
-        a.filters = channels
-        self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-channels // self.shape.of_filters.rows), 1))
-        real, imaginary = dk.double().cpu().numpy().reshape(channels, 2, -1).swapaxes(0, 1)
-        return real + 1j * imaginary
+        a.channels_per_filter = self.channels // a.filters
+        self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-a.filters // self.shape.of_filters.rows), 1))
+        parts = dk.double().cpu().numpy()
+        return parts[:, :, 0] + 1j * parts[:, :, 1]
 
     def convolved(self, x: np.ndarray, k: np.ndarray, conjugate: bool = False) -> np.ndarray:
         """T^-1 (K T x), or T^-1 (conj K T x): products modulo z^points - i, or their adjoint."""
@@ -143,7 +144,7 @@ class Planes:
         taps = 2 * self.points
         return FilterArguments(
             tables=self._single_tables(), tap_strides=Strides(0, taps), filters=self.k.shape[0] * self.k.shape[1],
-            taps=taps, length=1, out_length=taps, direction=1, channels_per_filter=1, **fields,
+            taps=taps, length=1, out_length=taps, direction=1, **fields,
         )  # fmt: skip
 
     def _spectra(self):

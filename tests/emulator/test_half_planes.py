@@ -31,9 +31,9 @@ def check_gradients(p: Planes, g: np.ndarray, levels: np.ndarray) -> None:
     for row in np.ndindex(dx.shape[:-1]):
         reached = decibels(dx[row], dx_wanted[row])
         assert reached >= LEAST_GRADIENT, f"{row}: {reached:.1f} dB"
-    for channel in range(len(dk)):
-        reached = decibels(dk[channel], dk_wanted[channel])
-        assert reached >= LEAST_GRADIENT, f"filter of channel {channel}: {reached:.1f} dB"
+    for row in np.ndindex(dk.shape[:-1]):
+        reached = decibels(dk[row], dk_wanted[row])
+        assert reached >= LEAST_GRADIENT, f"filter {row}: {reached:.1f} dB"
 
 
 def decibels(got, wanted) -> float:
@@ -151,6 +151,13 @@ def test_gradients_of_planes_of_any_level(points, normal, seed):
     levels, g_levels = (np.floor(3 * normal(5, 2, points // 32)) + level for level in (-30, 40))
     p = planes(normal, points, batch=5, levels=levels, seed=seed)
     check_gradients(p, white(normal, *p.x.shape), g_levels)
+
+
+@pytest.mark.parametrize("points", [256, 2048])
+@pytest.mark.parametrize(("sources", "filters"), [(4, 1), (4, 2)])
+def test_gradients_of_shared_filters(points, sources, filters, normal, seed):
+    p = planes(normal, points, batch=2, sources=sources, per_source=3, filters=filters, seed=seed)
+    check_gradients(p, white(normal, *p.x.shape), np.zeros_like(p.levels))
 
 
 @pytest.mark.parametrize("points", [1024, 8192])
