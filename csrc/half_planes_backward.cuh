@@ -11,7 +11,7 @@
 // The place of a channel's sums: those that make one filter's gradient lie together.
 DEVICE int place_of_sums(const PlaneArguments& a, int channel) {
   const int source = channel / a.planes_per_row;
-  return static_cast<int>(filter_of_channel(a, channel)) * a.channels_per_filter + source % a.channels_per_filter;
+  return static_cast<int>(filter_of_channel(a, source, channel)) * a.channels_per_filter + source % a.channels_per_filter;
 }
 
 // ---- a row in a warp

@@ -8,8 +8,8 @@
 struct PlaneRows : Rows {
   int source, sources;
 };
-DEVICE Index filter_of_channel(const PlaneArguments& a, int channel) {
-  return channel / a.planes_per_row / a.channels_per_filter * a.planes_per_row + channel % a.planes_per_row;
+DEVICE Index filter_of_channel(const PlaneArguments& a, int source, int channel) {
+  return source / a.channels_per_filter * a.planes_per_row + channel % a.planes_per_row;
 }
 DEVICE PlaneRows plane_rows_of_block(const PlaneArguments& a) {
   PlaneRows r;
@@ -17,7 +17,8 @@ DEVICE PlaneRows plane_rows_of_block(const PlaneArguments& a) {
   r.first = static_cast<int>(ptx::block_y()) * a.rows_per_block;
   r.end = r.first + a.rows_per_block < a.batch ? r.first + a.rows_per_block : a.batch;
   r.source = r.channel / a.planes_per_row, r.sources = a.channels / a.planes_per_row;
-  r.filter = r.first * a.filter_strides.batch + filter_of_channel(a, r.channel) * a.filter_strides.channel;
+  const Index filter = filter_of_channel(a, r.source, r.channel);
+  r.filter = r.first * a.filter_strides.batch + filter * a.filter_strides.channel;
   return r;
 }
 DEVICE const unsigned* points_of(const void* planes, Strides strides, int item, int channel) {
