@@ -24,7 +24,7 @@ class Planes:
 
     Args:
         x: complex (batch, sources, planes, points); the planes of a source have their scales in common.
-        k: complex (filters, planes, points), sources being a multiple of filters.
+        k: complex (filters, planes, points), sources being a multiple of filters; or as many for each batch item.
         levels: (batch, sources, tiles), exponents: tiles of x are held at 2^levels, and multiplied by it here.
         in_place: what comes out is written over x.
         gap: words between two rows.
@@ -49,6 +49,8 @@ class Planes:
         self.shape = half_planes.plane_shape(self.points)
         self.words, self.scales = self.held(self.x, self.levels)
         self.k = self.k.astype(np.complex64)  # as the kernel that makes spectra takes them
+        if self.k.ndim == 3:
+            self.k = self.k[None]
 
     @property
     def points(self) -> int:
@@ -57,6 +59,10 @@ class Planes:
     @property
     def channels(self) -> int:
         return self.x.shape[1] * self.x.shape[2]
+
+    @property
+    def per_item(self) -> bool:
+        return len(self.k) > 1
 
     def held(self, x: np.ndarray, levels: np.ndarray):
         """Rows of words with a gap behind each, and scales."""
@@ -76,7 +82,7 @@ class Planes:
         out_scale = self.empty(*self.words.shape[:2])
         a = self.arguments()
         a.y, a.out_scale = y.data_ptr(), out_scale.data_ptr()
-        a.rows_per_block = half_planes.forward_rows(self.points, self.on.gpu, a.batch, a.channels)
+        a.rows_per_block = half_planes.forward_rows(self.points, self.on.gpu, a.batch, a.channels, self.per_item)
         self._launch(kernel, a)
         return self.scaled(y, out_scale)
 
@@ -91,7 +97,7 @@ class Planes:
         dx_scale = self.empty(*words.shape[:2])
         a = self.arguments()
         a.g, a.g_scale, a.dx, a.dx_scale = (t.data_ptr() for t in (words, scales, dx, dx_scale))
-        a.rows_per_block = half_planes.backward_rows(self.points, a.batch, a.channels)
+        a.rows_per_block = half_planes.backward_rows(self.points, a.batch, a.channels, self.per_item)
         chunks = -(-a.batch // a.rows_per_block)
         sums = self.empty(self.channels, chunks, self.points, 2)
         scratch = self.empty(self.channels * chunks * half_planes.scratch_bytes(self.points, self.on.gpu) // 4)
@@ -101,23 +107,25 @@ class Planes:
 
     def expected_gradients(self, g: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, g = self.values(self.words, self.levels), self.values(self.held(g, levels)[0], levels)
-        dk = untwisted(twisted(x).conj() * twisted(g)).sum(0)
-        dk = dk.reshape(self.k.shape[0], -1, *self.k.shape[1:]).sum(1)  # of all sources of a filter
-        return self.convolved(g, self.k, conjugate=True), dk
+        dk = untwisted(twisted(x).conj() * twisted(g))
+        _, filters, planes, points = self.k.shape
+        dk = dk.reshape(len(dk), filters, -1, planes, points).sum(2)  # of all sources of a filter
+        return self.convolved(g, self.k, conjugate=True), dk if self.per_item else dk.sum(0, keepdims=True)
 
     def _of_filters(self, sums: torch.Tensor) -> np.ndarray:
         """The gradients of taps."""
-        chunks = sums.shape[1]
-        dk = self.empty(*self.k.shape[:2], 2, self.points)
-        a = self.filter_arguments(dspectrum=sums.data_ptr(), dk=dk.data_ptr(), chunks_per_filter=chunks, chunks=chunks)
+        chunks, items = sums.shape[1], len(self.k)
+        dk = self.empty(*self.k.shape[:3], 2, self.points)
+        a = self.filter_arguments(dspectrum=sums.data_ptr(), dk=dk.data_ptr())
+        a.filters, a.chunks, a.chunks_per_filter = a.filters // items, chunks, chunks // items
         a.channels_per_filter = self.channels // a.filters
-        self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-a.filters // self.shape.of_filters.rows), 1))
-        parts = dk.double().cpu().numpy()
-        return parts[:, :, 0] + 1j * parts[:, :, 1]
+        self.on.launch(self.shape.gradient(self.on.gpu), a, (-(-a.filters // self.shape.of_filters.rows), items))
+        real, imaginary = np.moveaxis(dk.double().cpu().numpy(), 3, 0)
+        return real + 1j * imaginary
 
     def convolved(self, x: np.ndarray, k: np.ndarray, conjugate: bool = False) -> np.ndarray:
         """T^-1 (K T x), or T^-1 (conj K T x): products modulo z^points - i, or their adjoint."""
-        spectra = twisted(np.repeat(k, x.shape[1] // k.shape[0], 0))
+        spectra = twisted(np.repeat(k, x.shape[1] // k.shape[1], 1))
         return untwisted((spectra.conj() if conjugate else spectra) * twisted(x))
 
     def scaled(self, words: torch.Tensor, scale: torch.Tensor) -> np.ndarray:
@@ -127,12 +135,14 @@ class Planes:
     def arguments(self) -> PlaneArguments:
         """All but what is written, after launches that make tables and spectra."""
         batch, sources, planes, _ = self.x.shape
+        filters = self.k.shape[1]
         self.spectra, self.spectrum_scales = self._spectra()
         return PlaneArguments(
             u=self.words.data_ptr(), in_scale=self.scales.data_ptr(), spectrum=self.spectra.data_ptr(),
             spectrum_scale=self.spectrum_scales.data_ptr(), tables=self._tables(),
-            strides=Strides(self.words.stride(0), self.words.stride(1)), filter_strides=Strides(0, 1),
-            channels_per_filter=sources // len(self.k), planes_per_row=planes, batch=batch, channels=self.channels,
+            strides=Strides(*self.words.stride()[:2]),
+            filter_strides=Strides(filters * planes if self.per_item else 0, 1),
+            channels_per_filter=sources // filters, planes_per_row=planes, batch=batch, channels=self.channels,
         )  # fmt: skip
 
     def taps(self) -> torch.Tensor:
@@ -143,7 +153,7 @@ class Planes:
     def filter_arguments(self, **fields) -> FilterArguments:
         taps = 2 * self.points
         return FilterArguments(
-            tables=self._single_tables(), tap_strides=Strides(0, taps), filters=self.k.shape[0] * self.k.shape[1],
+            tables=self._single_tables(), tap_strides=Strides(0, taps), filters=int(np.prod(self.k.shape[:3])),
             taps=taps, length=1, out_length=taps, direction=1, **fields,
         )  # fmt: skip
 

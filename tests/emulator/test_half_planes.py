@@ -86,7 +86,8 @@ def test_loudest_points_there_can_be(normal, seed):
     got, wanted = p.forward(), p.expected()
     # The filter may take the tone away, so the error is held against the norms of both; or bring it out.
     for plane in range(2):
-        gain = max(np.linalg.norm(p.k[0, plane]), abs(twisted(p.k[0, plane])[700]))
+        k = p.k[0, 0, plane]
+        gain = max(np.linalg.norm(k), abs(twisted(k)[700]))
         error = np.linalg.norm((got - wanted)[0, 0, plane])
         assert 20 * np.log10(np.linalg.norm(x) * gain / error) >= 55
 
@@ -103,6 +104,14 @@ def test_rows_over_those_they_come_of(points, normal, seed):
 @pytest.mark.parametrize(("sources", "filters"), [(4, 1), (4, 2), (3, 3)])
 def test_filter_sharing(sources, filters, normal, seed):
     check(planes(normal, 2048, batch=2, sources=sources, per_source=3, filters=filters, seed=seed))
+
+
+@pytest.mark.parametrize("points", [512, 2048])
+def test_filters_of_each_items_own(points, normal, seed):
+    x, g = white(normal, 3, 2, 2, points), white(normal, 3, 2, 2, points)
+    k, levels = decaying(normal, 3, 1, 2, points), np.zeros((3, 2, points // 32))
+    check(Planes(x, k, levels, seed=seed))
+    check_gradients(Planes(x, k, levels, seed=seed), g, levels)
 
 
 @pytest.mark.parametrize(("points", "arch"), [(16384, "sm_80"), (8192, "sm_86")])

@@ -32,7 +32,7 @@ def plane_shape(points: int) -> HalfShape:
 
 
 def planes_forward(points: int, gpu: Gpu) -> Kernel:
-    """The convolution of rows of `points`.
+    """The convolution of rows of `points`, on (channels, batch items / `forward_rows`) blocks.
 
     Raises:
         NoKernelError: where there is none of so many points, and where a row does not fit one block of the device.
@@ -49,7 +49,12 @@ def planes_forward(points: int, gpu: Gpu) -> Kernel:
 
 
 def forward_rows(points: int, gpu: Gpu, batch: int, channels: int, filter_per_item: bool = False) -> int:
-    """Batch items that a block of `planes_forward` walks: `rows_per_block` of its arguments."""
+    """Batch items that a block of `planes_forward` walks: `rows_per_block` of its arguments.
+
+    Args:
+        batch, channels: rows, of all planes.
+        filter_per_item: each batch item has filters of its own.
+    """
     if filter_per_item:
         return 1
     kernel = planes_forward(points, gpu)
@@ -60,31 +65,30 @@ def forward_rows(points: int, gpu: Gpu, batch: int, channels: int, filter_per_it
 
 
 def planes_backward(points: int, gpu: Gpu) -> Kernel:
-    """Their gradients, and the sums that `HalfShape.gradient` makes filters' of. Raises as `planes_forward`."""
+    """The gradients of such rows, and the sums of which `HalfShape.gradient` makes those of filters.
+
+    Raises:
+        NoKernelError: as `planes_forward`.
+    """
     shape = plane_shape(points)
-    sums, row = points * 8, _input_bytes(points)
     if shape.n1 == 1:
-        shared = shape.tables_bytes + points * 4 + shape.warps * (sums + row)
+        shared = shape.tables_bytes + points * 4 + shape.warps * (points * 8 + _input_bytes(points))
         return _kernel("backward_warp", shape.factors, shape.warps, _BACKWARD_BLOCKS[points], shared, gpu)
-    least = row + shape.tables_bytes + shape.backward_warps * 4 + 16 + sums
-    room = {"in_exchange": least, "in_device": least + points * 4, "in_shared": least + points * 12}
-    ways = [way for way in room if way != "in_exchange" or shape.n1 == 32]
-    keep = next((way for way in reversed(ways) if room[way] <= gpu.shared_per_block), ways[0])
+    keep, shared = _kept(shape, gpu)
     options = f"{shape.factors}, Keep::{keep}"
-    blocks = _BACKWARD_BLOCKS.get(points, 1)
-    return _kernel("backward_group", options, shape.backward_warps, blocks, room[keep], gpu)
+    return _kernel("backward_group", options, shape.backward_warps, _BACKWARD_BLOCKS.get(points, 1), shared, gpu)
 
 
 def backward_rows(points: int, batch: int, channels: int, filter_per_item: bool = False) -> int:
-    """Batch items that a block of `planes_backward` walks: the chunks of the batch that its sums are of."""
+    """Batch items that a block of `planes_backward` walks and sums up. Args as of `forward_rows`."""
     sizes = Sizes("fp16", points, points, batch, channels, filter_per_item)
     return rows_per_sum(sizes, 4 if plane_shape(points).n1 == 1 else 1)
 
 
 def scratch_bytes(points: int, gpu: Gpu) -> int:
     """Of a block of `planes_backward`, in device memory."""
-    name = planes_backward(points, gpu).name
-    return points * 4 if "in_device" in name or "in_exchange" in name else 0
+    shape = plane_shape(points)
+    return 0 if shape.n1 == 1 or _kept(shape, gpu)[0] == "in_shared" else points * 4
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
@@ -94,6 +98,19 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
             yield make(points, gpu)
         except NoKernelError:
             continue
+
+
+def _kept(shape: HalfShape, gpu: Gpu) -> tuple[str, int]:
+    """Where the backward pass keeps spectra and rows on their way (see `HalfShape`), and its shared memory.
+
+    As much as there is room for; where there is none, what takes the least.
+    """
+    points = shape.points
+    least = _input_bytes(points) + shape.tables_bytes + shape.backward_warps * 4 + 16 + points * 8
+    ways = [("in_shared", least + points * 12), ("in_device", least + points * 4)]
+    if shape.n1 == 32:
+        ways.append(("in_exchange", least))
+    return next((way for way in ways if way[1] <= gpu.shared_per_block), ways[-1])
 
 
 def _input_bytes(points: int) -> int:
