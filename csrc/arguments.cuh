@@ -86,7 +86,9 @@ struct OuterArguments {
   const void* gate;        // what they are multiplied by, or null
   void* second;            // inverse: the same rows times another gate, or null
   const void* second_gate;
-  void* planes;            // (rows, channels, R, 2, I), float
+  void* planes;            // (rows, channels, R, 2, I), float; or in half precision (rows, channels, R, I), words
+  float* tile_scales;      // forward, in half precision: (rows, channels, I / 32), as in PlaneArguments
+  const float* row_scales;  // inverse, in half precision: (rows, channels, R)
 
   Strides strides, gate_strides, second_strides, second_gate_strides;
   int points;              // I

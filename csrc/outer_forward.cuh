@@ -2,7 +2,7 @@
 // And of filters: taps to the planes of their fold.
 #pragma once
 
-#include "outer_rows.cuh"
+#include "outer_planes.cuh"
 
 namespace outer {
 
@@ -30,17 +30,6 @@ DEVICE void forward(Complex (&v)[S::held], const OuterArguments& a, const Place&
                      unit(16 * step, points));
 }
 
-template <class S>
-DEVICE void store_planes(const Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
-  float* planes = planes_at<S>(a, at) + Index(S::R1 > 1 ? at.warp : 0) * (2 * a.points);
-  UNROLL
-  for (int d = 0; d < S::R2; ++d) {
-    float* to = planes + Index(d * S::R1) * (2 * a.points);
-    memory::store(to, v[d].re);
-    memory::store(to + a.points, v[d].im);
-  }
-}
-
 // combine(part of a register, sample) for each sample of a row that the window has; elsewhere a sample is 0. Barriers keep
 // the compiler from fetching more of them at a time than there are registers for.
 template <class S, class Number, bool REAL, class Combine>
@@ -60,7 +49,7 @@ DEVICE void each_sample(Complex (&v)[S::held], const OuterArguments& a, const vo
 }
 
 // REAL: no window has a sample from M on. On (I / S::columns * channels, rows) blocks.
-template <class S, class Number, bool REAL>
+template <class S, class Number, bool REAL, Planes PLANES>
 KERNEL(S::threads, S::blocks_per_multiprocessor) outer_forward(OuterArguments a) {
   Complex v[S::held];
   UNROLL
@@ -69,7 +58,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_forward(OuterArguments a)
   if (a.gate) each_sample<S, Number, REAL>(v, a, a.gate, a.gate_strides, [](float& to, float x) { to *= x; });
   const Place at = place_of<S>(a);
   forward<S, REAL>(v, a, at);
-  store_planes<S>(v, a, at);
+  store_planes<S, PLANES>(v, a, at);
 }
 
 // Tap j stands at lag direction (j - offset), lag m at place m and lag -m, with its sign changed, at place 2M - m: see
@@ -100,7 +89,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_filter_forward(OuterArgum
   });
   const Place again = place_of<S>(a);
   forward<S, false>(v, a, again);
-  store_planes<S>(v, a, again);
+  store_planes<S, Planes::single>(v, a, again);
 }
 
 }  // namespace outer

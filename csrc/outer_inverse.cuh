@@ -6,16 +6,6 @@
 
 namespace outer {
 
-template <class S>
-DEVICE void load_planes(Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
-  const float* planes = planes_at<S>(a, at) + Index(S::R1 > 1 ? at.warp : 0) * (2 * a.points);
-  UNROLL
-  for (int d = 0; d < S::R2; ++d) {
-    const float* from = planes + Index(d * S::R1) * (2 * a.points);
-    v[d] = {memory::load(from), memory::load(from + a.points)};
-  }
-}
-
 // With z[n] = sum over k1 of W_R^(-n1 (k1 - 1/4)) W_M^(-n2 (k1 + (R - 1) / 4)) Y[k1], and a factor 1/R:
 //
 //   n1 k1 / R + n2 k1 / M  =  a c / R1 + (b I + n2) c / M  +  b d / R2 + n2 R1 d / M  (mod 1)
@@ -59,13 +49,13 @@ DEVICE void prefetch_row(const OuterArguments& a, const Place& at) {
 }
 
 // On as many blocks as outer_forward.
-template <class S, class Number>
+template <class S, class Number, Planes PLANES>
 KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a) {
   const int points = S::R * a.points;
   Complex v[S::held];
   {
     const Place at = place_of<S>(a);
-    load_planes<S>(v, a, at);
+    load_planes<S, PLANES>(v, a, at);
     if (a.gate) prefetch_row<S, Number>(a, at);
     inverse<S>(v, a, at);
   }
@@ -96,7 +86,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_filter_inverse(OuterArgum
   const Place at = place_of<S>(a);
   float* taps = row_of<Fp32>(a.samples, a.strides, at);
   Complex v[S::held];
-  load_planes<S>(v, a, at);
+  load_planes<S, Planes::single>(v, a, at);
   inverse<S>(v, a, at);
   each_tap<S>(a, at, [&](int r, int part, int tap, float sign) {
     memory::store(taps + tap, sign * (part == 0 ? v[r].re : v[r].im));

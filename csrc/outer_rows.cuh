@@ -44,13 +44,8 @@ DEVICE Place place_of(const OuterArguments& a) {
   return {row, number / a.tiles, number % a.tiles, channel, first + thread % S::columns, thread / 32, thread % 32};
 }
 
-// The first number of frequency k1 = 0 at n2: rows of planes lie one behind the other, of each the real parts of I points
-// and then the imaginary ones.
-template <class S>
-DEVICE float* planes_at(const OuterArguments& a, const Place& at) {
-  const Index row = Index(at.row) * a.channels + at.channel;
-  return ptx::opaque(static_cast<float*>(a.planes) + row * S::R * (2 * a.points) + at.n2);
-}
+// What the number of the channel is among all of the launch's rows.
+DEVICE Index number_of(const OuterArguments& a, const Place& at) { return Index(at.row) * a.channels + at.channel; }
 
 template <class Number>
 DEVICE auto row_of(const void* tensor, Strides strides, const Place& at) {

@@ -30,7 +30,8 @@ struct Shape {
   static constexpr int held = R2;  // points in a thread's registers
   static constexpr int threads = R1 > 1 ? 32 * R1 : 128;
   static constexpr int columns = R1 > 1 ? 32 : threads;  // n2 of a block
-  static constexpr int shared_bytes = R1 > 1 ? R * 32 * 8 : 0;
+  static constexpr int exchange_bytes = R1 > 1 ? R * 32 * 8 : 0;
+  static constexpr int shared_bytes = exchange_bytes + (R1 > 1 ? R1 * 4 : 0);  // and a peak of each warp
   static constexpr int parts = R1 > 1 ? R2 / R1 : 1;  // columns of a that a thread holds
   static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : parts == 2 ? 768 : 1024) / threads;
 

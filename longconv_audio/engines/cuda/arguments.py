@@ -57,7 +57,9 @@ class OuterArguments(Struct):
     """One pass of the outermost DFT of long rows, from samples to planes or back."""
 
     _fields_ = [
-        *[(name, _pointer) for name in ("samples", "gate", "second", "second_gate", "planes")],
+        *[(name, _pointer) for name in (
+            "samples", "gate", "second", "second_gate", "planes", "tile_scales", "row_scales",
+        )],
         *[(name, Strides) for name in ("strides", "gate_strides", "second_strides", "second_gate_strides")],
         *[(name, ctypes.c_int) for name in (
             "points", "channels", "length", "first_row", "tiles", "hop", "lead", "span", "offset", "direction",

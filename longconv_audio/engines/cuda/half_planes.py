@@ -6,6 +6,7 @@ those of `HalfShape`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from itertools import product
 
@@ -18,6 +19,19 @@ _SHAPES = {shape.points: shape for shape in (HalfShape(*factors, "fp16") for fac
 # Resident on a multiprocessor; 1 of the others.
 _BLOCKS = {256: 8, 512: 5, 1024: 4, 2048: 5, 4096: 3, 8192: 2}
 _BACKWARD_BLOCKS = {256: 6, 512: 4, 1024: 3, 2048: 4, 4096: 2}
+
+
+@functools.lru_cache(maxsize=64)
+def planes_points(gpu: Gpu) -> tuple[int, ...]:
+    """The sizes whose rows, and whose gradients too, fit a block of a device, ascending."""
+    fitting = []
+    for points in sorted(_SHAPES):
+        try:
+            planes_forward(points, gpu), planes_backward(points, gpu)
+        except NoKernelError:
+            continue
+        fitting.append(points)
+    return tuple(fitting)
 
 
 def plane_shape(points: int) -> HalfShape:

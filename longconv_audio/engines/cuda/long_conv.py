@@ -75,7 +75,9 @@ def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d)
     short, fits = (_fits_a_block(c, n, filter_taps, gpu) for c, n in ((made, length), (call, samples)))
     if short != fits:
         return False
-    return (spectra if short else taps).serves(made, length, spectrum.shape[-1], call, samples, filter_taps)
+    if short:
+        return spectra.serves(made, length, spectrum.shape[-1], call, samples, filter_taps)
+    return taps.serves(made, length, long_pass.points_of(spectrum), call, samples, filter_taps)
 
 
 def _passes(call: Call, u, k):

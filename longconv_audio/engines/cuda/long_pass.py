@@ -15,7 +15,8 @@ from ..selection import Call
 from . import planes, tiles
 from .long_plans import Lags, LongPlan, plan_long
 from .operands import KINDS, cast, number_of, operands, placed, rows
-from .planes import Group, View
+from .passes import Group, Pass, Spectra, launch
+from .planes import View
 from .plans import GRID_Y
 from .taps import Taps, lags_of, linear_taps, no_taps, tap_gradients
 
@@ -62,7 +63,9 @@ class Job(NamedTuple):
     def reversed(self, gpu) -> Job:
         """From y's gradient to that of x."""
         lags, taps = self.lags.reversed, self.filters._replace(direction=-self.filters.direction)
-        return self._replace(lags=lags, filters=taps, plan=plan_long(lags, gpu, self.plan.points), spectrum=None)
+        return self._replace(
+            lags=lags, filters=taps, plan=plan_long(lags, gpu, self.plan.precision, self.plan.points), spectrum=None
+        )
 
 
 class Part(NamedTuple):
@@ -137,17 +140,25 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
 
 
 def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
-    """The spectra of k for calls on `length` samples, `(..., F, points)`."""
+    """The spectra of k for calls on `length` samples, `(..., F, points)`; in half precision with scales behind."""
     taps = linear_taps(call, cast(k, torch.float32), None, length)
-    plan = plan_long(lags_of(call, length, k.shape[-1], taps), on.gpu)
+    precision = "half" if call.precision == "half" else "single"
+    plan = plan_long(lags_of(call, length, k.shape[-1], taps), on.gpu, precision)
     if not plan.outer:
         return tiles.make_spectra(on, plan, taps)
     filters = taps.k.flatten(0, -2)
-    made = torch.empty(len(filters), plan.points, dtype=torch.complex64, device=k.device)
+    made = _empty_spectra(plan, len(filters), k)
     for first in range(0, len(filters), step := _windows(plan)):
-        part = made[first : first + step]
-        _make_spectra(on, plan, taps._replace(k=filters[first : first + step]), part)
-    return made.view(*k.shape[:-1], plan.points)
+        part = [t if t is None else t[first : first + step] for t in made]
+        _make_spectra(on, plan, taps._replace(k=filters[first : first + step]), *part)
+    points, scales = made
+    joined = points if scales is None else torch.cat([points, scales.view(torch.int32)], -1)
+    return joined.view(*k.shape[:-1], -1)
+
+
+def points_of(spectrum: torch.Tensor) -> int:
+    """Of the transform of a prepared spectrum, which is a power of two, and more than a row has scales."""
+    return 1 << (spectrum.shape[-1].bit_length() - 1)
 
 
 def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate):
@@ -156,7 +167,8 @@ def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate):
     length, taps = u.shape[-1], k.shape[-1]
     filters = linear_taps(call, x.filters, x.skips, length)
     lags = lags_of(call, length, taps, filters)
-    plan = plan_long(lags, on.gpu, 0 if spectrum is None else spectrum.shape[-1])
+    precision = "single" if number == "fp32" else "half"
+    plan = plan_long(lags, on.gpu, precision, 0 if spectrum is None else points_of(spectrum))
     if not plan.outer and number != "fp32":  # blocks convolve tiles in single precision
         number, x = "fp32", operands(call, "fp32", u, k, d, pre_gate, post_gate)
     channels = k.shape[-2] if u.shape[1] == 1 else u.shape[1]
@@ -168,18 +180,18 @@ def _convolve(on, job: Job, u, gate, results) -> None:
     if not job.plan.outer:
         return tiles.convolve(on, job, u, gate, results)
     plan, view, number = job.plan, _view(job.plan), job.number
-    room = _room(planes.bytes_of(plan, job.windows), u)
-    at, made = room.data_ptr(), {}
-    for part, spectrum in _with_spectra(on, job, u):
+    memory, made = _memory(planes.room_bytes(plan, job.windows), u), {}
+    room = planes.room_at(plan, job.windows, memory.data_ptr())
+    for part, spectra in _with_spectra(on, job, u):
         for group in part.groups:
             shape = group.rows, group.channels
             if shape not in made:
                 made[shape] = [
-                    *planes.to_planes(plan, group, u, gate, view._replace(span=2 * plan.points), number, at),
-                    *planes.convolve_planes(on, plan, group, at, part.count),
-                    *planes.from_planes(plan, group, at, results, view, number),
+                    *planes.to_planes(plan, group, u, gate, view._replace(span=2 * plan.points), number, room),
+                    *planes.convolve_planes(on, plan, group, room, part.count),
+                    *planes.from_planes(plan, group, room, results, view, number),
                 ]
-            planes.launch(on, made[shape], group, spectrum)
+            launch(on, made[shape], group, spectra)
 
 
 def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
@@ -187,31 +199,33 @@ def _differentiate(on, job: Job, x, dy, dx, dpost, taps: Taps | None) -> None:
     if not job.plan.outer:
         return _differentiate_tiles(on, job, x, dy, taps)
     plan, view, number = job.plan, _view(job.plan), job.number
-    size = planes.bytes_of(plan, job.windows)
-    room = _room(2 * size, dy)
-    at_x, at_g, made = room.data_ptr(), room.data_ptr() + size, {}
-    for part, spectrum in _with_spectra(on, job, dy):
+    memory, made = [_memory(planes.room_bytes(plan, job.windows), dy) for _ in range(2)], {}
+    at_x, at_g = (planes.room_at(plan, job.windows, t.data_ptr()) for t in memory)
+    for part, spectra in _with_spectra(on, job, dy):
         for group in part.groups:
             shape = group.rows, group.channels
             if shape not in made:
-                taps_work = None if taps is None else _TapsWork.of(on, job, group, taps)
-                sums = None if taps_work is None else taps_work.sums.data_ptr()
+                # The half-precision kernels always make the sums.
+                wanted = taps is not None or plan.precision == "half"
+                sums = _memory(planes.inner(plan).sums_bytes(plan, group, on.gpu), dy) if wanted else None
+                at_sums = None if sums is None else sums.data_ptr()
                 passes = [
                     *planes.to_planes(plan, group, x.u, x.pre_gate, view._replace(span=2 * plan.points), number, at_x),
                     *planes.to_planes(plan, group, dy, x.post_gate, view._replace(lead=0), number, at_g),
-                    *planes.differentiate_planes(on, plan, group, at_x, at_g, part.count, sums),
+                    *planes.differentiate_planes(on, plan, group, at_x, at_g, part.count, at_sums),
                 ]
                 if dx:
                     passes += planes.from_planes(plan, group, at_g, dx, view._replace(span=job.lags.length), number)
                 if dpost is not None:
                     passes += planes.convolve_planes(on, plan, group, at_x, part.count)
                     passes += planes.from_planes(plan, group, at_x, [(dpost, dy)], view, number)
-                made[shape] = passes, taps_work
-            passes, taps_work = made[shape]
-            planes.launch(on, passes, group, spectrum)
-            if taps_work is not None:
-                planes.launch(on, taps_work.passes, group)
-                taps_work.add(group, taps)
+                work = None if taps is None else _TapsWork.of(on, job, group, part.count, at_sums, taps)
+                made[shape] = passes, sums, work
+            passes, _, work = made[shape]
+            launch(on, passes, group, spectra)
+            if work is not None:
+                launch(on, work.passes, group)
+                work.add(group, taps)
 
 
 def _differentiate_tiles(on, job: Job, x, dy, taps: Taps) -> None:
@@ -224,32 +238,30 @@ def _differentiate_tiles(on, job: Job, x, dy, taps: Taps) -> None:
 
 
 class _TapsWork(NamedTuple):
-    """How the gradients of a group's taps are made.
+    """How the gradients of a group's taps are made of sums of spectra.
 
     Args:
-        sums: room for sums of spectra.
-        planes: and for those of taps.
+        planes: memory for the taps'.
         made: the gradients.
         passes: what makes them.
         per_filter, tiles: channels of a filter, and rows of a batch item.
     """
 
-    sums: torch.Tensor
     planes: torch.Tensor
     made: torch.Tensor
-    passes: list[planes.Pass]
+    passes: list[Pass]
     per_filter: int
     tiles: int
 
     @classmethod
-    def of(cls, on, job: Job, group: Group, taps: Taps):
+    def of(cls, on, job: Job, group: Group, filters: int, sums: int, taps: Taps):
         plan, count = job.plan, max(group.channels // job.per_filter, 1)
-        sums = _room(planes.sums_bytes(plan, group, on.gpu), taps.k)
-        room = _room(planes.bytes_of(plan, count), taps.k)
+        memory = _memory(planes.room_bytes(plan, count, filters=True), taps.k)
         made = taps.k.new_empty(count, taps.k.shape[-1])
         to = Taps(made, taps.offset + plan.lead * job.filters.direction, taps.direction)
-        passes = planes.taps_gradient(on, plan, group, sums.data_ptr(), to, room.data_ptr())
-        return cls(sums, room, made, passes, job.per_filter, plan.tiles)
+        room = planes.room_at(plan, count, memory.data_ptr(), filters=True)
+        passes = planes.taps_gradient(on, plan, group, filters, sums, to, room)
+        return cls(memory, made, passes, job.per_filter, plan.tiles)
 
     def add(self, group: Group, taps: Taps) -> None:
         first = group.first_channel // self.per_filter
@@ -257,29 +269,37 @@ class _TapsWork(NamedTuple):
         k[first : first + len(self.made)].add_(self.made)
 
 
-def _with_spectra(on, job: Job, like) -> Iterator[tuple[Part, int]]:
-    """The parts of a job, each with the address of its spectra."""
+def _with_spectra(on, job: Job, like) -> Iterator[tuple[Part, Spectra]]:
+    """The parts of a job, each with its spectra."""
     plan, made = job.plan, None
     for part in _parts(job):
+        filters = slice(part.first, part.first + part.count)
         if job.spectrum is not None:
             spectrum = job.spectrum if part.item is None or job.spectrum.ndim == 2 else job.spectrum[part.item]
-            spectrum = spectrum[part.first : part.first + part.count].contiguous()
+            points, scales = spectrum[filters, : plan.points], spectrum[filters, plan.points :]
+            made = points.contiguous(), scales.contiguous() if plan.precision == "half" else None
         else:
             k = job.filters.k if part.item is None else job.filters.k[part.item]
-            shape = part.count, plan.points
-            if made is None or made.shape != shape:
-                made = torch.empty(shape, dtype=torch.complex64, device=like.device)
-            spectrum = made
-            _make_spectra(on, plan, job.filters._replace(k=k[part.first : part.first + part.count]), spectrum)
-        yield part, spectrum.data_ptr()
+            if made is None or len(made[0]) != part.count:
+                made = _empty_spectra(plan, part.count, like)
+            _make_spectra(on, plan, job.filters._replace(k=k[filters]), *made)
+        yield part, Spectra(*(None if t is None else t.data_ptr() for t in made))
 
 
-def _make_spectra(on, plan: LongPlan, taps: Taps, to: torch.Tensor) -> None:
+def _empty_spectra(plan: LongPlan, count: int, like) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Room for the spectra of so many filters, and in half precision for their scales."""
+    half = plan.precision == "half"
+    points = like.new_empty(count, plan.points, dtype=torch.int32 if half else torch.complex64)
+    return points, like.new_empty(count, plan.planes, dtype=torch.float32) if half else None
+
+
+def _make_spectra(on, plan: LongPlan, taps: Taps, points: torch.Tensor, scales: torch.Tensor | None) -> None:
     """Of taps at the lags that they have in a window, which may begin before its outputs."""
     taps = taps._replace(offset=taps.offset + plan.lead * taps.direction)
-    room = _room(planes.bytes_of(plan, len(taps.k)), to)
-    passes = planes.filter_spectra(on, plan, taps, to.data_ptr(), room.data_ptr())
-    planes.launch(on, passes, Group(0, 1, 0, len(taps.k)))
+    memory = _memory(planes.room_bytes(plan, len(taps.k), filters=True), points)
+    room = planes.room_at(plan, len(taps.k), memory.data_ptr(), filters=True)
+    to = points.data_ptr(), None if scales is None else scales.data_ptr()
+    launch(on, planes.filter_spectra(on, plan, taps, to, room), Group(0, 1, 0, len(taps.k)))
 
 
 def _parts(job: Job) -> Iterator[Part]:
@@ -313,7 +333,7 @@ def _view(plan: LongPlan) -> View:
     return View(plan.tiles, plan.hop, plan.lead, plan.hop)
 
 
-def _room(size: int, like: torch.Tensor) -> torch.Tensor:
+def _memory(size: int, like: torch.Tensor) -> torch.Tensor:
     return torch.empty(size, dtype=torch.uint8, device=like.device)
 
 

@@ -12,13 +12,14 @@ import functools
 from dataclasses import dataclass
 from math import prod
 
+from . import half_planes
 from .errors import NoKernelError
 from .gpus import Gpu
 from .outer_kernels import OUTER_FACTORS, OuterShape
 from .single_kernels import planes_points
 
 # Picoseconds a point on an H200: of the fused convolution of complex rows, and of an outer transform there or back.
-_INNER, _PASS = 6.0, 4.7
+_INNER, _PASS = {"single": 6.0, "half": 3.4}, {"single": 4.7, "half": 2.6}
 # Outer transforms that take twice as long as others, for their registers leave room for few blocks: the last resort.
 _SLOW = 32  # points in a thread
 _SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
@@ -77,6 +78,7 @@ class LongPlan:
         inner: points of the rows that blocks convolve.
         tiles: of a row; 1 where one window sees all of it.
         hop, lead: samples from one tile to the next, and those before it that it sees.
+        precision: of the inner pass and its planes, "single" or "half".
     """
 
     outer: tuple[OuterShape, ...]
@@ -84,6 +86,7 @@ class LongPlan:
     tiles: int
     hop: int
     lead: int
+    precision: str = "single"
 
     @property
     def points(self) -> int:
@@ -96,13 +99,14 @@ class LongPlan:
 
 
 @functools.lru_cache(maxsize=4096)
-def plan_long(lags: Lags, gpu: Gpu, points: int = 0) -> LongPlan:
+def plan_long(lags: Lags, gpu: Gpu, precision: str = "single", points: int = 0) -> LongPlan:
     """The cheapest way on a device, or the one with so many points, for a spectrum that is there already.
 
     Raises:
         NoKernelError: where no transform is long enough.
     """
-    plans = [made for size in _sizes(gpu) if points in (0, size) and (made := _with(lags, size, gpu)) is not None]
+    sizes = [size for size in _sizes(gpu) if points in (0, size)]
+    plans = [made for size in sizes if (made := _with(lags, size, gpu, precision)) is not None]
     if not plans:
         raise NoKernelError(
             f"a filter of {lags.taps} taps on rows of {lags.length} samples needs a transform of "
@@ -111,17 +115,21 @@ def plan_long(lags: Lags, gpu: Gpu, points: int = 0) -> LongPlan:
     return min(plans, key=_cost)
 
 
-def _with(lags: Lags, points: int, gpu: Gpu) -> LongPlan | None:
+def _with(lags: Lags, points: int, gpu: Gpu, precision: str) -> LongPlan | None:
     """A plan with transforms of so many points, or None where they are too short for the filter."""
-    outer, inner = _factors(points, gpu)
+    outer, inner = _factors(points, gpu, precision)
+    used = precision if len(outer) == 1 else "single"
+    if used != precision:
+        outer, inner = _factors(points, gpu, used)
     if lags.samples <= 2 * points:
-        return LongPlan(outer, inner, 1, lags.out_length, 0)
+        return LongPlan(outer, inner, 1, lags.out_length, 0, used)
     hop = 2 * points - lags.latest - lags.earliest
-    return LongPlan(outer, inner, -(-lags.out_length // hop), hop, lags.latest) if hop > points // 4 else None
+    return LongPlan(outer, inner, -(-lags.out_length // hop), hop, lags.latest, used) if hop > points // 4 else None
 
 
 def _cost(plan: LongPlan) -> float:
-    return plan.tiles * plan.points * (_INNER + 2 * _PASS * len(plan.outer))
+    there = _INNER[plan.precision] + 2 * _PASS[plan.precision] * len(plan.outer)
+    return plan.tiles * plan.points * there
 
 
 def _sizes(gpu: Gpu) -> list[int]:
@@ -131,11 +139,11 @@ def _sizes(gpu: Gpu) -> list[int]:
 
 
 @functools.lru_cache(maxsize=256)
-def _factors(points: int, gpu: Gpu) -> tuple[tuple[OuterShape, ...], int]:
+def _factors(points: int, gpu: Gpu, precision: str) -> tuple[tuple[OuterShape, ...], int]:
     """Outer shapes and inner points: few passes, fast ones where there is a choice, and short inner rows."""
-    blocks = planes_points(gpu)
-    if points in blocks:
+    if points in planes_points(gpu):
         return (), points
+    blocks = planes_points(gpu) if precision == "single" else half_planes.planes_points(gpu)
     shapes = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
     fast = [shape for shape in shapes if shape.r2 < _SLOW]
     for allowed in (fast, shapes):
@@ -143,5 +151,5 @@ def _factors(points: int, gpu: Gpu) -> tuple[tuple[OuterShape, ...], int]:
         for inner in blocks:
             if inner >= min(_SMALLEST_INNER, blocks[-1]) and points // inner in by_size:
                 return (by_size[points // inner],), inner
-    outer, inner = _factors(points // fast[-1].size, gpu)
+    outer, inner = _factors(points // fast[-1].size, gpu, precision)
     return (fast[-1], *outer), inner

@@ -40,7 +40,7 @@ class OuterShape:
 
     @property
     def shared_bytes(self) -> int:
-        return self.size * 32 * 8 if self.r1 > 1 else 0
+        return self.size * 32 * 8 + self.r1 * 4 if self.r1 > 1 else 0
 
     @property
     def blocks(self) -> int:
@@ -53,14 +53,14 @@ class OuterShape:
     def __str__(self) -> str:
         return f"outer::Shape<{self.r1}, {self.r2}>"
 
-    def forward(self, number: str, real: bool) -> Kernel:
-        """Rows to planes. `real`: no window has a sample in its second half."""
-        rest = f", {_NUMBERS[number]}, {str(real).lower()}"
+    def forward(self, number: str, real: bool, precision: str) -> Kernel:
+        """Rows to planes in a precision. `real`: no window has a sample in its second half."""
+        rest = f", {_NUMBERS[number]}, {str(real).lower()}, outer::Planes::{precision}"
         return self._kernel("outer_forward.cuh", "outer_forward", rest)
 
-    def inverse(self, number: str) -> Kernel:
-        """Planes to rows."""
-        return self._kernel("outer_inverse.cuh", "outer_inverse", f", {_NUMBERS[number]}")
+    def inverse(self, number: str, precision: str) -> Kernel:
+        """Planes in a precision to rows."""
+        return self._kernel("outer_inverse.cuh", "outer_inverse", f", {_NUMBERS[number]}, outer::Planes::{precision}")
 
     def filter_forward(self) -> Kernel:
         """Taps to planes."""
@@ -79,9 +79,10 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     """Every specialisation that a call on the device may ask for, once."""
     for shape in (OuterShape(*factors) for factors in OUTER_FACTORS):
         if shape.fits(gpu):
-            for number, real in product(_NUMBERS, (True, False)):
-                yield shape.forward(number, real)
-            for number in _NUMBERS:
-                yield shape.inverse(number)
+            for number, precision in product(_NUMBERS, ("single", "half")):
+                if (number, precision) != ("fp32", "half"):
+                    yield shape.forward(number, True, precision)
+                    yield shape.forward(number, False, precision)
+                    yield shape.inverse(number, precision)
             yield shape.filter_forward()
             yield shape.filter_inverse()

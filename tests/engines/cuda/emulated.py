@@ -49,7 +49,7 @@ class EmulatedLauncher:
                 places[at] = device.move(at, size, at in changed)
                 written += [(at, places[at])] if at in changed else []
             # What is read where it is written; and rows of which a launch writes some of the tiles.
-            kept = kernel.struct == "OuterArguments" and name != "planes"
+            kept = kernel.struct == "OuterArguments" and name not in ("planes", "tile_scales")
             if at in changed and (kept or not writes):
                 ctypes.memmove(places[at].ctypes.data, at, size)
             setattr(given, name, places[at].ctypes.data)
@@ -112,7 +112,12 @@ class EmulatedLauncher:
             if at:
                 last = (items - 1) * steps.batch + (a.channels - 1) * steps.channel + a.length
                 yield name, at, last * sample, writes
-        yield "planes", a.planes, rows * a.channels * r1 * r2 * a.points * 8, not inverse
+        half = "Planes::half" in kernel.name
+        yield "planes", a.planes, rows * a.channels * r1 * r2 * a.points * (4 if half else 8), not inverse
+        if half and inverse:
+            yield "row_scales", a.row_scales, rows * a.channels * r1 * r2 * 4, False
+        elif half:
+            yield "tile_scales", a.tile_scales, rows * a.channels * a.points // 32 * 4, True
 
     @staticmethod
     def _planes(a, points: int):
