@@ -28,14 +28,16 @@ def why_not(device, precision: str) -> str | None:
     return available(device)
 
 
-def why_not_call(call: Call, u, k) -> str | None:
+def why_not_call(call: Call, u, k, mask=None) -> str | None:
     """Why this engine, which can run on the device, has no kernel for a call; None where it has."""
     if not u.numel():
         return None
+    if mask is not None:
+        return "the fused kernels take no mask"
     return _why_no_kernel(call, u.dtype, u.shape[-1], k.shape[-1], gpu_of(k.get_device()))
 
 
-def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
+def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> torch.Tensor:
     """The convolution with its gates and its skip term: see `torch_long_conv.forward`.
 
     Raises:
@@ -47,14 +49,14 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
         return forward_pass.convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
 
 
-def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask=None):
     """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
     index = u.get_device()
     with _current(index):
         return backward_pass.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
 
 
-def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
     index = u.get_device()
     with _current(index):
@@ -63,7 +65,7 @@ def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
             backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
 
 
-def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
+def filter_spectrum(call: Call, k: torch.Tensor, length: int, mask=None) -> torch.Tensor:
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()
     with _current(index):
