@@ -46,6 +46,7 @@ struct Arguments {
   int out_length;  // of y and post_gate
   int rows_per_block;
   unsigned zero;  // always 0, which the compiler cannot know: added to an address, it keeps a load inside its loop
+  const unsigned char* mask;  // SPARSE only: of each bin, in natural order, whether it is kept
 };
 
 // Filter taps to spectrum, and the spectrum's gradient back to taps.
@@ -74,15 +75,18 @@ struct FilterArguments {
   int channels_per_filter;  // whose sums make one filter's gradient,
   int chunks_per_filter;    // and how many chunks of each
   int chunks;               // in all
+  const unsigned char* mask;  // the bins that are kept, as in Arguments, or null for all
 };
 
 // The switches that every convolution kernel has, whatever its precision.
 //
 // ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a
 // look at the end of the row inside it.
-template <bool PRE_GATE, bool POST_GATE, bool ALIGNED>
+// SPARSE: there is a mask, and units of which nothing is kept are passed over.
+template <bool PRE_GATE, bool POST_GATE, bool ALIGNED, bool SPARSE = false>
 struct Switches {
   static constexpr bool pre_gate = PRE_GATE;
   static constexpr bool post_gate = POST_GATE;
   static constexpr bool aligned = ALIGNED;
+  static constexpr bool sparse = SPARSE;
 };

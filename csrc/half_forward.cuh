@@ -4,6 +4,7 @@
 // the block's warps share a row: the outermost DFT crosses shared memory, the inner ones stay in registers.
 #pragma once
 #include "half_exchange.cuh"
+#include "half_mask.cuh"
 #include "half_rows.cuh"
 
 // The channel and batch items of this block.
@@ -94,6 +95,7 @@ half_forward_warp(Arguments a) {
   const unsigned shared = memory::shared_base();
   const auto input = W::Input::at(shared + warp * W::Input::bytes);
   const Rows rows = rows_of_block(a);
+  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
   auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
@@ -121,6 +123,7 @@ half_forward_warp(Arguments a) {
 
     ComplexRows<F::p / 8, F::tiles> z;
     UNROLL for (int m = 0; m < F::row_blocks; m++) {
+      if (!(mask.blocks() >> m & 1)) continue;
       const unsigned tables = tables_at(item + m);
       SpectrumRows<F> s = warp_dft<F>(tables, x, steps_of<F>(a.length), m, lane);
       const auto fold = FoldTwiddle::load(tables + T::fold, lane);
@@ -134,7 +137,7 @@ half_forward_warp(Arguments a) {
       if (16 * m * F::stride >= a.out_length) break;
       GateRuns<F, S::aligned> gate;
       if (S::post_gate) gate.load(gate_run, left, m);
-      const auto runs = last_dft<F>(RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, here(item + 2 + m)), z, scale);
+      const auto runs = last_dft<F>(RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, here(item + 2 + m)), z, scale, mask.blocks());
       store_rows<Number, F, S::post_gate, S::aligned>(y, left, m, gate, runs);
     }
   }
@@ -172,6 +175,7 @@ half_forward_group(Arguments a) {
   const auto input = G::Input::at(shared + G::input);
   const typename G::Peaks peaks{shared + G::peaks};
   const Rows rows = rows_of_block(a);
+  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, RESIDENT>::of(shared + G::spectrum, a, rows);
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
   auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
@@ -203,7 +207,10 @@ half_forward_group(Arguments a) {
         s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
         inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
       };
-      if constexpr (ptx::stores_matrices) {
+      if constexpr (S::sparse) {
+        NO_UNROLL for (int unit = mask.first_unit(at.warp, at.lane); unit < F::units; unit = mask.next_unit(unit, at.lane))
+          convolve(unit);
+      } else if constexpr (ptx::stores_matrices) {
         UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
       } else {  // what stands in for the instruction takes the registers of a second unit
         NO_UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
@@ -227,14 +234,14 @@ half_forward_group(Arguments a) {
       const Place at = place(item + 2);
       const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
       Sample* y = ptx::opaque(row_of(a.y, a.y_strides, item, rows.channel) + run);
-      auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
+      auto outer = mask.only_kept(RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane), at.lane);
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> z;
         load_column<F>(z, exchange, at.warp + i * G::warps, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
           if (16 * m * F::stride >= a.out_length) break;
-          if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
-          const auto runs = last_dft<F>(outer, z, scale);
+          if (F::outer_blocks > 1) outer = mask.only_kept(RowMatrix<F::n1>::load(tables + T::outer, m, at.lane), at.lane);
+          const auto runs = last_dft<F>(outer, z, scale, mask.blocks());
           store_rows<Number, F, S::post_gate, S::aligned>(y + i * G::further, left - i * G::further, m, gate[i][m], runs);
         }
       }
@@ -249,6 +256,7 @@ half_forward_group(Arguments a) {
         RealRows<F::n1 / 8, F::tiles> x;
         input.load(x, level, a.length, p * F::q, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+          if (!(mask.blocks() >> m & 1)) continue;
           if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
           outer_dft<F>(tables, outer, exchange, x, m, p, steps, at.lane);
         }

@@ -36,6 +36,7 @@ class Arguments(Struct):
             "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
         )],
         ("zero", ctypes.c_uint),
+        ("mask", _pointer),
     ]  # fmt: skip
 
 
@@ -49,6 +50,7 @@ class FilterArguments(Struct):
             "filters", "taps", "length", "out_length", "offset", "direction", "circular",
             "channels_per_filter", "chunks_per_filter", "chunks",
         )],
+        ("mask", _pointer),
     ]  # fmt: skip
 
 

@@ -32,9 +32,8 @@ def why_not_call(call: Call, u, k, mask=None) -> str | None:
     """Why this engine, which can run on the device, has no kernel for a call; None where it has."""
     if not u.numel():
         return None
-    if mask is not None:
-        return "the fused kernels take no mask"
-    return _why_no_kernel(call, u.dtype, u.shape[-1], k.shape[-1], gpu_of(k.get_device()))
+    points = 0 if mask is None else mask.shape[-1]
+    return _why_no_kernel(call, u.dtype, u.shape[-1], k.shape[-1], points, gpu_of(k.get_device()))
 
 
 def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> torch.Tensor:
@@ -46,30 +45,30 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> to
     """
     index = u.get_device()
     with _current(index):
-        return forward_pass.convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        return forward_pass.convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
 def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask=None):
     """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
     index = u.get_device()
     with _current(index):
-        return backward_pass.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+        return backward_pass.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
 def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
     index = u.get_device()
     with _current(index):
-        forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, mask)
         if any(needs):
-            backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
+            backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate, mask)
 
 
 def filter_spectrum(call: Call, k: torch.Tensor, length: int, mask=None) -> torch.Tensor:
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()
     with _current(index):
-        return spectra.prepare_spectrum(launcher(index), call, k, length)
+        return spectra.prepare_spectrum(launcher(index), call, k, length, mask)
 
 
 def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d) -> bool:
@@ -78,9 +77,11 @@ def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d)
 
 
 @functools.lru_cache(maxsize=4096)
-def _why_no_kernel(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu) -> str | None:
+def _why_no_kernel(call: Call, dtype: torch.dtype, length: int, taps: int, points: int, gpu: Gpu) -> str | None:
     try:
-        plan(Sizes(number_of(call.precision, dtype), length, placed(call, length, taps).length), gpu)
+        plan(
+            Sizes(number_of(call.precision, dtype), length, placed(call, length, taps).length, least_points=points), gpu
+        )
     except NoKernelError as error:
         return str(error)
     return None
