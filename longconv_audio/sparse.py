@@ -2,7 +2,7 @@
 
 `long_conv(u, k, mask=mask)` convolves with what a mask leaves of a filter, y = Re T^-1(mask T(k) T(u)), and gives k the
 gradient of just that: a filter trained with a mask has no energy elsewhere. The idea, and that whole parts of a Monarch
-transform fall away, is that of Fu, Kumbong, Nguyen and Re, "FlashFFTConv" (ICLR 2024, arXiv 2311.05908, section 3.3).
+transform fall away, is that of Fu, Kumbong, Nguyen and Re, "FlashFFTConv" (ICLR 2024, arXiv 2311.05908).
 
 T is the transform of the fused kernels: M complex points modulo z^M - i (see `reference`). Its bin k is the frequency
 (k - 1/4) / M cycles a sample, negative ones being the upper half. k = k1 + N1 k2 with M = N1 N2, and the first step of
@@ -216,12 +216,13 @@ def _energies(k: torch.Tensor, length: int | None):
     if length < 1:
         raise ValueError(f"length is {length}; expected the number of samples of a signal, at least 1")
     points = max(1 << (length - 1).bit_length(), min(_UNITS))
-    angle = torch.arange(min(length, k.shape[-1]), dtype=torch.float64) * (math.pi / (2 * points))
+    device = "cpu" if k.device.type == "mps" else k.device  # which has no double precision
+    angle = torch.arange(min(length, k.shape[-1]), dtype=torch.float64, device=device) * (math.pi / (2 * points))
     twist = torch.complex(angle.cos(), angle.sin())
-    energy = torch.zeros(points, dtype=torch.float64)
-    for filters in k.detach().reshape(-1, k.shape[-1])[:, :length].cpu().double().split(1 << 6):
+    energy = torch.zeros(points, dtype=torch.float64, device=device)
+    for filters in k.detach().to(device).reshape(-1, k.shape[-1])[:, :length].split(1 << 6):
         energy += torch.fft.fft(filters * twist, points).abs().square().sum(0)
-    return points, energy
+    return points, energy.cpu()
 
 
 def _report(mask: FrequencyMask, energy) -> SparsityReport:

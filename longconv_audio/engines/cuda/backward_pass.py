@@ -143,9 +143,9 @@ def _number(on, call: Call, needs, u, k, mask) -> str:
 @functools.lru_cache(maxsize=4096)
 def backward_number(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu, points: int = 0) -> str:
     """The type that gradients are computed in: what half precision has no room for, single precision has."""
-    number = number_of(call.precision, dtype)
+    number, out_length = number_of(call.precision, dtype), placed(call, length, taps).length
     try:
-        plan_backward(Sizes(number, length, placed(call, length, taps).length, least_points=points), gpu)
+        plan_backward(Sizes(number, length, out_length, least_points=points, sparse=points > 0), gpu)
     except NoKernelError:
         return "fp32"
     return number

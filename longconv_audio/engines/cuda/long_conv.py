@@ -78,10 +78,9 @@ def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d)
 
 @functools.lru_cache(maxsize=4096)
 def _why_no_kernel(call: Call, dtype: torch.dtype, length: int, taps: int, points: int, gpu: Gpu) -> str | None:
+    number, out_length = number_of(call.precision, dtype), placed(call, length, taps).length
     try:
-        plan(
-            Sizes(number_of(call.precision, dtype), length, placed(call, length, taps).length, least_points=points), gpu
-        )
+        plan(Sizes(number, length, out_length, least_points=points, sparse=points > 0), gpu)
     except NoKernelError as error:
         return str(error)
     return None

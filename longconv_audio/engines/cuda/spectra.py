@@ -106,7 +106,8 @@ def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int, mask=None) ->
     filters = filters.reshape(-1, filters.shape[-1]).contiguous()
     g = Geometry(call, number, (1, 1, length), filters.shape, False, (0, 0), None, None, None, True)
     points = 0 if mask is None else mask.shape[-1]
-    chosen = plan(Sizes(number, length, g.place.length, least_points=points), on.gpu)
+    sizes = Sizes(number, length, g.place.length, least_points=points, sparse=mask is not None)
+    chosen = plan(sizes, on.gpu)
     maker = spectra_maker(g, chosen)
     room = torch.empty(maker.bytes, dtype=torch.uint8, device=k.device)
     make_spectra(on, chosen, maker, filters, None, room.data_ptr(), mask)

@@ -227,6 +227,15 @@ def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):
     assert said is None if reason is None else reason in said
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_masks_beyond_the_kernels(monkeypatch, dtype):
+    monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
+    call = Call("causal", 0, False, "half" if dtype == torch.float16 else "single")
+    u, k = torch.empty(2, 3, 100, dtype=dtype), torch.empty(3, 9)
+    assert long_conv.why_not_call(call, u, k, torch.ones(16384, dtype=torch.bool)) is None
+    assert "do not fit" in long_conv.why_not_call(call, u, k, torch.ones(32768, dtype=torch.bool))
+
+
 def test_what_is_prepared_is_loaded_before_the_call(driver, monkeypatch):
     made, on = driver(), launch.Launcher(0)
     on.device = "cpu"
