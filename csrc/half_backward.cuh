@@ -144,7 +144,6 @@ half_backward_warp(Arguments a) {
   const auto x_input = W::Input::X::at(own + Gradient<F>::bytes);
   const auto z_input = W::Input::Z::at(own + Gradient<F>::bytes);
   const Rows rows = rows_of_block(a);
-  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
   auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
@@ -157,6 +156,7 @@ half_backward_warp(Arguments a) {
   if (rows.first + warp < rows.end) x_input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
   gradient.clear(here(0), 32);
   load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
@@ -264,7 +264,6 @@ half_backward_group(Arguments a) {
   const typename G::Peaks peaks{shared + G::peaks};
   const Gradient<F> gradient{shared + G::gradient};
   const Rows rows = rows_of_block(a);
-  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, G::resident>::of(shared + G::spectrum, a, rows);
   // See half_forward_group.
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
@@ -283,6 +282,7 @@ half_backward_group(Arguments a) {
   };
   gradient.clear(ptx::thread(), G::threads);
   load_constants<F, G::resident>(shared + G::tables, filter.shared, a, rows, G::threads);
+  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   if (ptx::thread() == 0) memory::store_shared(shared + G::scale, memory::load(a.spectrum_scale + rows.filter));
   mask.put(shared + G::kept, ptx::thread());
   if (!G::through_exchange) x_input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());

@@ -95,7 +95,6 @@ half_forward_warp(Arguments a) {
   const unsigned shared = memory::shared_base();
   const auto input = W::Input::at(shared + warp * W::Input::bytes);
   const Rows rows = rows_of_block(a);
-  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, true>::of(shared + W::spectrum, a, rows);
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
   auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
@@ -106,6 +105,7 @@ half_forward_warp(Arguments a) {
   auto here = [&](int phase) { return static_cast<int>(ptx::thread() % 32) | (phase & static_cast<int>(a.zero)); };
   if (rows.first + warp < rows.end) input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
   load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
@@ -157,7 +157,7 @@ struct GroupForward {
   using Input = StagedInput<Number, F, threads, S::pre_gate, S::aligned>;
   using Peaks = GroupPeaks<warps>;
   static constexpr unsigned input = Exchange<F>::bytes, tables = input + Input::bytes, peaks = tables + Tables<F>::bytes;
-  static constexpr unsigned spectrum = peaks + Peaks::bytes;
+  static constexpr unsigned kept = peaks + Peaks::bytes, spectrum = kept + (S::sparse ? 16 : 0);
   static constexpr unsigned shared_bytes = spectrum + (RESIDENT ? Spectrum<F>::bytes : 0);
   static constexpr int columns = F::p / warps;           // that a warp transforms,
   static constexpr int further = warps * F::q;           // and samples from one to the next
@@ -175,7 +175,6 @@ half_forward_group(Arguments a) {
   const auto input = G::Input::at(shared + G::input);
   const typename G::Peaks peaks{shared + G::peaks};
   const Rows rows = rows_of_block(a);
-  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   const auto filter = FilterEntries<F, RESIDENT>::of(shared + G::spectrum, a, rows);
   auto u = [&](int item) { return row_of(a.u, a.u_strides, item, rows.channel); };
   auto pre = [&](int item) { return row_of(a.pre_gate, a.pre_strides, item, rows.channel); };
@@ -183,6 +182,8 @@ half_forward_group(Arguments a) {
   auto meet = [] { ptx::block_barrier(); };
   input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
   load_constants<F, RESIDENT>(shared + G::tables, filter.shared, a, rows, G::threads);
+  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
+  mask.put(shared + G::kept, ptx::thread());
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
   // Columns are the warp's own: where it has read one row it writes the next, and the barrier serves both ends.
@@ -208,7 +209,8 @@ half_forward_group(Arguments a) {
         inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
       };
       if constexpr (S::sparse) {
-        NO_UNROLL for (int unit = mask.first_unit(at.warp, at.lane); unit < F::units; unit = mask.next_unit(unit, at.lane))
+        const auto kept = mask.get(shared + G::kept);
+        NO_UNROLL for (int unit = kept.first_unit(at.warp, at.lane); unit < F::units; unit = kept.next_unit(unit, at.lane))
           convolve(unit);
       } else if constexpr (ptx::stores_matrices) {
         UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
@@ -234,14 +236,15 @@ half_forward_group(Arguments a) {
       const Place at = place(item + 2);
       const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
       Sample* y = ptx::opaque(row_of(a.y, a.y_strides, item, rows.channel) + run);
-      auto outer = mask.only_kept(RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane), at.lane);
+      const auto kept = mask.get(shared + G::kept);
+      auto outer = kept.only_kept(RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane), at.lane);
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> z;
         load_column<F>(z, exchange, at.warp + i * G::warps, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
           if (16 * m * F::stride >= a.out_length) break;
-          if (F::outer_blocks > 1) outer = mask.only_kept(RowMatrix<F::n1>::load(tables + T::outer, m, at.lane), at.lane);
-          const auto runs = last_dft<F>(outer, z, scale, mask.blocks());
+          if (F::outer_blocks > 1) outer = kept.only_kept(RowMatrix<F::n1>::load(tables + T::outer, m, at.lane), at.lane);
+          const auto runs = last_dft<F>(outer, z, scale, kept.blocks());
           store_rows<Number, F, S::post_gate, S::aligned>(y + i * G::further, left - i * G::further, m, gate[i][m], runs);
         }
       }
@@ -251,12 +254,13 @@ half_forward_group(Arguments a) {
       const Place at = place(item + 3);
       const Level level = level_of<Number>(peaks.get(at.lane));
       scale = filter_scale * level.inverse;
+      const auto kept = mask.get(shared + G::kept);
       auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
       NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
         RealRows<F::n1 / 8, F::tiles> x;
         input.load(x, level, a.length, p * F::q, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
-          if (!(mask.blocks() >> m & 1)) continue;
+          if (!(kept.blocks() >> m & 1)) continue;
           if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
           outer_dft<F>(tables, outer, exchange, x, m, p, steps, at.lane);
         }

@@ -8,6 +8,7 @@ import torch
 from torch.library import opcheck
 
 from longconv_audio import FilterSpectrum, FrequencyMask, band, long_conv, prepare, sparsify
+from longconv_audio.engines.cuda.half_kernels import HALF_FACTORS
 from longconv_audio.reference import convolve_masked
 from longconv_audio.sparse import BANDS, bin_frequencies
 from longconv_audio.windows import window
@@ -213,6 +214,13 @@ def test_blocks_are_units_of_residues_and_bands(points):
     together = residues // units
     assert set((kept % residues).tolist()) == set(range(residues - together, residues))
     assert set((kept // (points // BANDS)).tolist()) == {3}
+
+
+def test_units_are_those_of_the_kernels():
+    """A unit is what a warp transforms at once: 16 rows of the second factor, the outermost of a row of two."""
+    for n1, p, q in HALF_FACTORS:
+        in_a_row = n1 == 1
+        assert FrequencyMask.units(n1 * p * q) == (p // 16 if in_a_row else n1 * p // 16)
 
 
 def test_masks_are_rounded_outward_and_say_by_how_much():

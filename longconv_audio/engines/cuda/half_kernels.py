@@ -54,7 +54,7 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
         if backward:
             yield shapes[0].gradient(gpu)
         for shape in shapes:
-            ways = ((True, True), (True, False), (False, False))[0 if shape.skips else 1 :]
+            ways = [(True, False), (False, False), *([(True, True)] if shape.skips else [])]
             for (pre, post), (aligned, sparse) in product(gates, ways):
                 yield shape.forward(gpu, pre, post, aligned, sparse)
                 if backward:
@@ -127,7 +127,8 @@ class HalfShape:
         common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned, sparse)}"
         resident = str(keep == "in_shared").lower()
         name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {resident}>"
-        shared = self.forward_bytes(keep, pre_gate, aligned)
+        of_mask = 16 if sparse and self.n1 > 1 else 0
+        shared = self.forward_bytes(keep, pre_gate, aligned) + of_mask
         return Kernel("half.cuh", name, 32 * self.warps, self.blocks(aligned, keep), shared)
 
     def backward_bytes(self, keep: str, gated: bool, aligned: bool) -> int:
