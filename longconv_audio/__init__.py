@@ -13,7 +13,7 @@ _HOME = {
     "long_conv": "convolution",
     "FilterSpectrum": "convolution",
     "prepare": "convolution",
-    "FrequencyMask": "sparse",
+    "FrequencyMask": "frequency_mask",
     "sparsify": "sparse",
     "band": "sparse",
     "Convolver": "streaming",

@@ -8,8 +8,8 @@ import reprlib
 import torch
 
 from .engines.selection import ENGINES
+from .frequency_mask import FrequencyMask
 from .operators import output_shape
-from .sparse import FrequencyMask
 from .windows import MODES
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

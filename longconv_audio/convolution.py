@@ -24,8 +24,8 @@ from .arguments import (
     integer,
 )
 from .engines.selection import Call, choose, engine_module
+from .frequency_mask import FrequencyMask
 from .operators import long_conv_op, output_shape, prepare_op, within_memory
-from .sparse import FrequencyMask
 from .windows import window
 
 
@@ -64,7 +64,7 @@ def long_conv(
             time `offset - (K - 1)`.
         mask: the part of the spectrum that the filters keep (`sparsify`, `band`); rows have up to its points, in and
             out. What is left of a filter goes round a circle: y = Re T^-1(mask T(k) T(u)) on the mask's points (see
-            `longconv_audio.sparse`). The skip term is not masked. Blocks that are not kept save work in half
+            `longconv_audio.frequency_mask`). The skip term is not masked. Blocks that are not kept save work in half
             precision on the fused kernels.
         precision: "half" (float16 or bfloat16 operands), "single" or "double"; sums are in float32 at least. By
             default half for half inputs, single for float32, double for float64. The fused kernels cast wider signals,
@@ -75,8 +75,10 @@ def long_conv(
         y, `(B, H, samples)`, contiguous, with u's dtype. Where L is 0, no samples.
 
     Raises:
-        TypeError: for what is no dense tensor of floats, gates of another dtype, an offset that is no integer.
-        ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode.
+        TypeError: for what is no dense tensor of floats, gates of another dtype, an offset that is no integer, a mask
+            that is no FrequencyMask.
+        ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode, rows longer
+            than the mask's points.
         EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
 
     Gradients flow to u, k, d and both gates, and through them once more. Saved for them are these arguments, no
@@ -319,7 +321,7 @@ def _check_constant(k) -> None:
     )
 
 
-def _made_for(k, length: int, call: Call, engine: str | None, mask: FrequencyMask | None) -> FilterSpectrum:
+def _made_for(k, length: int, call: Call, engine: str | None, mask: FrequencyMask | None = None) -> FilterSpectrum:
     """One for the call: made on k's device, also where a copy or a loaded file finds another than it came from."""
     mode, offset, correlate, precision = call
     return FilterSpectrum(

@@ -9,8 +9,8 @@ from torch.library import opcheck
 
 from longconv_audio import FilterSpectrum, FrequencyMask, band, long_conv, prepare, sparsify
 from longconv_audio.engines.cuda.half_kernels import HALF_FACTORS
+from longconv_audio.frequency_mask import BANDS, bin_frequencies
 from longconv_audio.reference import convolve_masked
-from longconv_audio.sparse import BANDS, bin_frequencies
 from longconv_audio.windows import window
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ from convolution import Convolution, assert_rows
 
 from longconv_audio import FrequencyMask
 from longconv_audio.engines.cuda.specialisations import HALF_FACTORS
-from longconv_audio.sparse import BANDS
+from longconv_audio.frequency_mask import BANDS
 
 FP16, BF16, SINGLE = torch.float16, torch.bfloat16, torch.float32
 # dB. A masked filter's response goes round the whole circle, and half of it is in the imaginary parts that nobody asks

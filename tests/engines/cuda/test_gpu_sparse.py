@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gpu import DTYPES, HALF, decibels_below, needs_gpu, random
 
 from longconv_audio import FilterSpectrum, FrequencyMask, long_conv, prepare, sparsify
-from longconv_audio.sparse import BANDS
+from longconv_audio.frequency_mask import BANDS
 
 pytestmark = needs_gpu
 # dB. Less than without a mask: half of what a masked filter makes is in imaginary parts that nobody asks for.
