@@ -5,9 +5,10 @@
 Causal convolutions of (batch, channels, L), L a power of two, in fp16 with a filter of L taps a channel: the dense
 kernel beside the sparse one on the same tensors. Times are the device's in milliseconds, the median of replays of a
 CUDA graph, everything of a call included: the filters' spectra, and backward the sums of their gradients. Masks are
-those of `sparsify`, of filters that have their energy in a random order of units; and one of `band`, from 1/8 to 1/4 of
-the sample rate, which has bins in every unit, so that nothing is passed over. "paper" is FlashFFTConv's ratio at such a
-share (arXiv 2311.05908). SNR is against the masked convolution in float64, of the worst result, on a part of the batch.
+those of `sparsify` ("energy"), of filters that have their energy in a random order of units; a quarter of the units
+that are next to one another ("neighbours"); and one of `band`, from 1/8 to 1/4 of the sample rate, which has bins in
+every unit, so that nothing is passed over. "paper" is FlashFFTConv's ratio at such a share (arXiv 2311.05908). SNR is
+against the masked convolution in float64, of the worst result, on a part of the batch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from longconv_audio import FrequencyMask, band, long_conv, sparsify
 from longconv_audio.engines import torch_long_conv
 from longconv_audio.engines.cuda import long_conv as engine
 from longconv_audio.engines.selection import Call
+from longconv_audio.frequency_mask import BANDS
 
 SHARES = (0.50, 0.75, 0.79, 0.84, 0.91)
 PAPER = {0.75: "1.3", 0.79: "1.4"}
@@ -48,7 +50,7 @@ def main() -> None:
         masks = masks_of(k)
         for gated, backward in ((True, False), (False, False), (True, True)):
             lines += compare(u, k, gates if gated else (None, None), dy, backward, masks)
-    table(["L", "gates", "pass", "zeros", "skipped", "ms", "x faster", "paper", "SNR dB"], lines, left=4)
+    table(["L", "gates", "pass", "mask", "zeros", "skipped", "ms", "x faster", "paper", "SNR dB"], lines, left=4)
 
 
 def filters(channels: int, length: int) -> torch.Tensor:
@@ -59,27 +61,29 @@ def filters(channels: int, length: int) -> torch.Tensor:
     impulse[..., 0] = 1
     shaped = torch.zeros_like(k)
     for place, unit in enumerate(torch.randperm(units).tolist()):
-        blocks = torch.zeros(units, 16, dtype=torch.bool)
+        blocks = torch.zeros(units, BANDS, dtype=torch.bool)
         blocks[unit] = True
         mask = FrequencyMask(length, blocks).to("cuda")
         shaped += 10 ** (-place / units) * long_conv(impulse, k, mask=mask, engine="torch")[0]
     return shaped
 
 
-def masks_of(k) -> list[tuple[FrequencyMask | None, str]]:
-    """None, for the dense kernel, and the masks; each with the paper's ratio, where it has one."""
-    units = FrequencyMask.units(k.shape[-1])
+def masks_of(k) -> list[tuple[str, FrequencyMask | None, str]]:
+    """None, for the dense kernel, and the masks; each with its name and the paper's ratio, where it has one."""
+    points, units = k.shape[-1], FrequencyMask.units(k.shape[-1])
     kept = {}  # the number of units, once each
     for share in SHARES:
         kept.setdefault(max(round((1 - share) * units), 1), PAPER.get(share, ""))
-    of_units = [(sparsify(k, keep=count / units)[0], ratio) for count, ratio in kept.items()]
-    return [(None, ""), *of_units, (band(k, 1 / 8, 1 / 4, 1.0)[0], "")]
+    by_energy = [("energy", sparsify(k, keep=count / units)[0], ratio) for count, ratio in kept.items()]
+    quarter = (torch.arange(units, device=k.device) < units / 4)[:, None].expand(units, BANDS)
+    neighbours = ("neighbours", FrequencyMask(points, quarter), PAPER[0.75])
+    return [("dense", None, ""), *by_energy, neighbours, ("band", band(k, 1 / 8, 1 / 4, 1.0)[0], "")]
 
 
 def compare(u, k, gates, dy, backward: bool, masks) -> list[list[str]]:
     """The lines of the dense kernel and of all masks."""
     lines, dense = [], 0.0
-    for mask, paper in masks:
+    for name, mask, paper in masks:
         bins = None if mask is None else mask.bins
         needs = (True, True, False, gates[0] is not None, gates[1] is not None)
 
@@ -92,7 +96,7 @@ def compare(u, k, gates, dy, backward: bool, masks) -> list[list[str]]:
         dense = dense or seconds
         lines.append([
             str(u.shape[-1]), "none" if gates[0] is None else "both", "backward" if backward else "forward",
-            "dense" if mask is None else f"{mask.zeros:.0%}", "" if mask is None else f"{mask.skipped:.0%}",
+            name, "" if mask is None else f"{mask.zeros:.0%}", "" if mask is None else f"{mask.skipped:.0%}",
             f"{seconds * 1e3:.3f}", f"{dense / seconds:.2f}", paper, f"{worst_snr(run(), u, k, gates, dy, bins):.1f}",
         ])  # fmt: skip
         print(*lines[-1], file=sys.stderr, flush=True)

@@ -4,7 +4,8 @@ T is the transform of the fused kernels: M complex points modulo z^M - i (see `r
 (k - 1/4) / M cycles a sample, negative ones being the upper half. k = k1 + N1 k2 with M = N1 N2, and the first step of
 a transform takes the k1 apart. A *unit* is one k1 or a few neighbouring ones, a *band* a sixteenth of the spectrum, M /
 16 neighbouring bins. A block of a mask is what a unit and a band have in common. In half precision a unit without any
-kept band costs nothing; what else is masked is zero, and costs what it did.
+kept band costs nothing; what else is masked is zero, and costs what it did. Of 32 units, where those that are kept are
+all among the first 16 or all among the last, half of the first step and of the last is saved too.
 """
 
 from __future__ import annotations
