@@ -95,12 +95,12 @@ def long_conv(
     tensor([[[113., 222., 315.]]])
     """
     arguments = _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine)
-    return long_conv_op(*arguments) if arguments[3] is None or arguments[6] is None else _beside_skip_term(arguments)
+    _, _, _, d, _, _, kept, *_ = arguments
+    return long_conv_op(*arguments) if d is None or kept is None else _beside_skip_term(*arguments)
 
 
-def _beside_skip_term(arguments) -> torch.Tensor:
+def _beside_skip_term(u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, *rest) -> torch.Tensor:
     """A masked convolution with a skip term, which no mask shall touch: a sum of two."""
-    u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, *rest = arguments
     y = long_conv_op(u, k, spectrum, None, pre_gate, post_gate, mask, mode, offset, correlate, *rest)
     skip = d.unsqueeze(-1) * u if pre_gate is None else d.unsqueeze(-1) * u * pre_gate
     if mode == "full" and u.shape[-1]:
@@ -145,10 +145,12 @@ def prepare(
     needs = [backward and isinstance(t, torch.Tensor) and t.requires_grad for t in tensors]
     if backward and not any(needs):
         raise ValueError("backward is True and no argument requires a gradient; expected one, or backward=False")
-    u, k, spectrum, d, *rest = _checked(*tensors, mode, offset, correlate, mask, precision, engine)
-    if rest[2] is not None:  # the skip term is beside the operator
+    u, k, spectrum, d, pre_gate, post_gate, kept, *options = _checked(
+        *tensors, mode, offset, correlate, mask, precision, engine
+    )
+    if kept is not None:  # the skip term is beside the operator
         d, needs[2] = None, False
-    prepare_op(needs, u, k, spectrum, d, *rest)
+    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options)
 
 
 def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine):
