@@ -6,7 +6,8 @@ Causal convolutions of (batch, channels, L) with a filter of L taps a channel, f
 with none. Times are the device's in milliseconds, the median of replays of a CUDA graph, everything of a call included:
 the filters' spectra, and backward the sums of their gradients. The floor is the larger of two times: that of the bytes
 of every input read once and every result written once, at the rate of a copy in the same run, and that of the
-multiplications of the transform's factors, at the rate of a matrix product in the same run. torch.fft is the plain
+multiplications of the transform's factors, at the rate of a matrix product in the same run (up to 16384 samples, which
+one block convolves). Longer rows are timed in fewer channels and their times scaled up. torch.fft is the plain
 route in float32: rfft, product, irfft. cuDNN's fft_causal_conv1d, which knows no gates, is timed where nvidia-cudnn-
 frontend finds a cuDNN that has it. "published" is FlashFFTConv's time (arXiv 2311.05908, table 3: an H100, fp16, both
 gates, batch 64, 768 channels) divided by ours. SNR is against float64, of the worst result, on a part of the batch.
@@ -27,8 +28,19 @@ from measuring import table, version
 from longconv_audio.engines.cuda import long_conv as engine
 from longconv_audio.engines.selection import Call
 
-LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384)
-PUBLISHED = {256: 0.11, 1024: 0.29, 4096: 1.43, 8192: 3.58, 16384: 12.2}  # ms by L
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 262144, 1048576, 2097152, 4194304)
+PUBLISHED = {
+    256: 0.11,
+    1024: 0.29,
+    4096: 1.43,
+    8192: 3.58,
+    16384: 12.2,
+    32768: 26.3,
+    1048576: 1769.0,
+    2097152: 4624.0,
+    4194304: 10049.0,
+}  # ms by L
+SAMPLES = 2**28  # of one tensor of long rows; their times are scaled up to all channels
 # The first factor, and the sum of all as tensor instructions see them, by points.
 FACTORS = {
     256: (16, 32), 512: (16, 32), 1024: (32, 48), 2048: (16, 48), 4096: (16, 48), 8192: (16, 48), 16384: (32, 64),
@@ -53,9 +65,9 @@ def main() -> None:
         for length in options.lengths:
             for gated in (True, False):
                 for backward in (False, True):
-                    case = measure(
-                        (options.batch, options.channels, length), getattr(torch, dtype), gated, backward, rates
-                    )
+                    channels = min(options.channels, max(SAMPLES // (options.batch * length), 1))
+                    shape = options.batch, channels, length
+                    case = measure(shape, getattr(torch, dtype), gated, backward, rates, options.channels)
                     cases.append(case)
                     print(" ".join(row(case)), file=sys.stderr, flush=True)
     columns = [
@@ -77,8 +89,8 @@ def main() -> None:
         options.json.write_text(json.dumps(cases, indent=1))
 
 
-def measure(shape: tuple[int, int, int], dtype: torch.dtype, gated: bool, backward: bool, rates) -> dict:
-    """One line of the table."""
+def measure(shape: tuple[int, int, int], dtype: torch.dtype, gated: bool, backward: bool, rates, channels) -> dict:
+    """One line of the table, its times and bytes scaled up to so many channels."""
     torch.manual_seed(1)
     u, dy, pre, post = (torch.randn(shape, device="cuda", dtype=dtype) for _ in range(4))
     pre, post = (pre, post) if gated else (None, None)
@@ -98,20 +110,23 @@ def measure(shape: tuple[int, int, int], dtype: torch.dtype, gated: bool, backwa
     memory = torch.cuda.max_memory_allocated() - before
     planes = {(False, False): 2, (True, False): 4, (False, True): 3, (True, True): 7}[gated, backward]
     moved = planes * u.numel() * u.itemsize + k.numel() * 4 * (2 if backward else 1)
-    multiplied = matrix_flops(shape, (4 if gated else 3) / 2 if backward else 1) if half else 0
+    multiplied = matrix_flops(shape, (4 if gated else 3) / 2 if backward else 1) if half and shape[2] <= 16384 else 0
+    share = channels / shape[1]
     case = {
         "dtype": str(dtype).removeprefix("torch."), "length": shape[2], "gated": gated, "backward": backward,
-        "seconds": device_time(run), "bytes": moved, "floor": max(moved / rates[0], multiplied / rates[1]),
+        "seconds": share * device_time(run), "bytes": share * moved,
+        "floor": share * max(moved / rates[0], multiplied / rates[1]),
         "memory": memory, "snr": worst_snr(results, (u, k, pre, post), dy, backward),
     }  # fmt: skip
     del results
+    rounds = 5 if shape[2] <= 16384 else 2
     if backward:  # many milliseconds, and autograd does not like to be captured
-        case["torch"] = median_time(plain_gradients(u, k, pre, post, dy), 5)
+        case["torch"] = share * median_time(plain_gradients(u, k, pre, post, dy), rounds)
     else:
-        case["torch"] = device_time(lambda: plain(u, k, pre, post), 5)
-    if not (gated or backward):
+        case["torch"] = share * device_time(lambda: plain(u, k, pre, post), rounds)
+    if not (gated or backward) and shape[2] <= 16384:
         case["cudnn"] = cudnn_time(u, k)
-    if dtype == torch.float16 and gated and not backward and shape[:2] == (64, 768):
+    if dtype == torch.float16 and gated and not backward and (shape[0], channels) == (64, 768):
         case["published"] = PUBLISHED.get(shape[2])
     return case
 
@@ -167,7 +182,7 @@ def cudnn_time(u, k) -> float | None:
 # ---- measuring
 
 
-def device_time(run: Callable, rounds: int = 20) -> float:
+def device_time(run: Callable, rounds: int = 10) -> float:
     """Seconds of the device, the median of replays of a graph."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -24,6 +24,7 @@ from .demo import demo
 from .doctor import doctor
 from .kernels import kernels
 from .messages import complain, put
+from .plan import plan
 
 interrupts.release()
 
@@ -56,6 +57,7 @@ app.command(no_args_is_help=True)(apply)
 app.command()(demo)
 app.command()(kernels)
 app.command()(doctor)
+app.command(no_args_is_help=True)(plan)
 
 
 def _version(wanted: bool) -> None:

@@ -47,10 +47,6 @@ class Metadata(str, Enum):
     keep, drop = "keep", "drop"
 
 
-class Device(str, Enum):
-    auto, cpu, cuda = "auto", "cpu", "cuda"
-
-
 class Precision(str, Enum):
     single, double = "single", "double"
 
@@ -126,7 +122,7 @@ def apply(
     dither: Annotated[Dither, _option("auto dithers 16 bits and fewer.", OUTPUT)] = Dither.auto,
     metadata: Annotated[Metadata, _option("Tags and descriptive chunks.", OUTPUT)] = Metadata.keep,
     overwrite: Annotated[bool, _option("Replace an output that exists.", OUTPUT, "--overwrite", "-y")] = False,
-    device: Annotated[Device, _option("Where to compute.", ENGINE)] = Device.auto,
+    device: Annotated[str, _option("auto, cpu, cuda, cuda:1, ...: auto is a GPU where that pays.", ENGINE)] = "auto",
     precision: Annotated[
         Precision | None,
         _option("Of the arithmetic.", ENGINE, show_default="single; double for PCM_24, PCM_32 and DOUBLE output"),
@@ -157,8 +153,6 @@ def apply(
         raise OptionError("INPUT and IR: one of them is an empty name: expected a file, or - for standard input")
     if json and output == "-":
         raise OptionError("--json and -o -: both go to standard output: write the audio to a file")
-    if device is Device.cuda:
-        raise OptionError("--device cuda: this version computes on the CPU only: pass --device cpu or leave it out")
     from longconv_audio.duration import Duration
     from longconv_audio.filter_chain import FilterSettings
     from longconv_audio.rendering import Rendering, RenderSettings
@@ -195,6 +189,7 @@ def apply(
         overwrite=overwrite,
         precision=None if precision is None else precision.value,
         block_size=block_size,
+        device=device,
     )
     rendering = Rendering(input, irs or [], output, filters, settings)
     lengths = {"start": settings.start, "duration": settings.duration, "tail": settings.tail}
@@ -239,7 +234,7 @@ def show(report: Report, *, dry_run: bool, json: bool, quiet: bool, verbose: boo
     for line in report.notes:
         say(line)
     if verbose:
-        say(f"{report.precision} precision; {report.plan}")
+        say(f"{report.precision} precision on {report.device}; {report.plan}")
     say(_would(report) if dry_run else _did(report))
 
 

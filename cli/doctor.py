@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .calibration import calibrate_all
 from .messages import print_json
 
 # Decibels that a small convolution's error must lie below its result, by the type of its samples. Single precision is
@@ -16,11 +17,19 @@ REQUIRED = {"float16": 55.0, "bfloat16": 40.0, "float32": 120.0, "float64": 280.
 _BATCH, _CHANNELS, _SAMPLES, _TAPS = 2, 3, 1000, 700
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False) -> None:
+def doctor(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this machine's GPUs for longconv plan, and nothing else.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
     """Says what this machine has, which engine each dtype gets and why, and tries a small convolution on each.
 
     Exit code 0 where all that is available is right, 1 otherwise.
     """
+    if calibrate:
+        calibrate_all(json)
+        return
     report = examine()
     if json:
         print_json(report)

@@ -41,9 +41,11 @@ struct Arguments {
   Strides u_strides, pre_strides, post_strides, y_strides, dy_strides, du_strides, dpre_strides, dpost_strides;
   Strides filter_strides;  // in filters: batch is 0 unless each item has its own
   int channels_per_filter;
-  int batch, channels;
+  int planes;      // rows of complex points that a channel of a long row has (outer_rows.cuh), each with its filter; else 1
+  int batch, channels;  // rows
   int length;      // of u and pre_gate
   int out_length;  // of y and post_gate
+  int tiles, hop, lead;  // of a batch item, where rows are tiles (single_rows.cuh): samples from one to the next, and before it
   int rows_per_block;
   unsigned zero;  // always 0, which the compiler cannot know: added to an address, it keeps a load inside its loop
   const unsigned char* mask;  // SPARSE only: of each bin, in natural order, whether it is kept
@@ -73,9 +75,29 @@ struct FilterArguments {
   int direction;            // 1 convolves, -1 correlates
   int circular;             // 0 or 1
   int channels_per_filter;  // whose sums make one filter's gradient,
+  int planes;               // as in Arguments: filters are those of planes
   int chunks_per_filter;    // and how many chunks of each
   int chunks;               // in all
   const unsigned char* mask;  // the bins that are kept, as in Arguments, or null for all
+};
+
+// One pass of the outermost DFT of long rows, from samples to planes or back: see outer_rows.cuh. Block_y is a row of the
+// launch, which begins with number `first_row` of all, tile by tile of each batch item.
+struct OuterArguments {
+  void* samples;           // rows: read forward, written inverse; of a filter, its taps
+  const void* gate;        // what they are multiplied by, or null
+  void* second;            // inverse: the same rows times another gate, or null
+  const void* second_gate;
+  void* planes;            // (rows, channels, R, 2, I), float
+
+  Strides strides, gate_strides, second_strides, second_gate_strides;
+  int points;              // I
+  int channels;
+  int length;              // of a row of samples, or the taps of a filter
+  int first_row, tiles;
+  int hop, lead;           // samples from one tile to the next, and those before it that it sees
+  int span;                // samples of a tile that count: read forward, written inverse
+  int offset, direction;   // of a filter, as in FilterArguments
 };
 
 // The switches that every convolution kernel has, whatever its precision.

@@ -91,7 +91,7 @@ DEVICE void store_sum_of_rows(float4* sum, unsigned shared, int thread) {
 
 template <class S, Extent EXTENT, class Gates>
 DEVICE void load_g(Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
-  load_samples<S, EXTENT>(v, round, thread, a.out_length, [&](Row row, int n) {
+  load_samples<S, EXTENT>(v, round, thread, seen_out<EXTENT>(a), [&](Row row, int n) {
     const float* dy = sample(a.dy, a.dy_strides, row, n);
     const auto post = gate<Gates::post_gate>(a.post_gate, a.post_strides, row, n);
     return [=](int step) { return gated(post, step, memory::load(dy + step)); };
@@ -112,7 +112,7 @@ DEVICE void add_products(Complex (&v)[HELD], KeptX kept_x, Sums sums) {
 
 template <class S, Extent EXTENT, class Gates>
 DEVICE void store_dpost(const Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
-  store_samples<S, EXTENT>(v, round, thread, a.out_length, [&](Row row, int n) {
+  store_samples<S, EXTENT>(v, round, thread, seen_out<EXTENT>(a), [&](Row row, int n) {
     const float* dy = sample(a.dy, a.dy_strides, row, n);
     float* dpost = sample(a.dpost_gate, a.dpost_strides, row, n);
     return [=](int step, float s) { memory::store(dpost + step, s * memory::load(dy + step)); };
@@ -121,7 +121,7 @@ DEVICE void store_dpost(const Complex (&v)[S::held], const Arguments& a, Round r
 
 template <class S, Extent EXTENT, class Gates>
 DEVICE void store_du(const Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
-  store_samples<S, EXTENT>(v, round, thread, a.length, [&](Row row, int n) {
+  store_samples<S, EXTENT>(v, round, thread, seen_in<S, EXTENT>(a), [&](Row row, int n) {
     const auto pre = gate<Gates::pre_gate>(a.pre_gate, a.pre_strides, row, n);
     const auto u = gate<Gates::pre_gate>(a.u, a.u_strides, row, n);
     float* du = sample(a.du, a.du_strides, row, n);
@@ -153,7 +153,7 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
   // compiler would keep the twists of one transform for the next in registers that there are not.
   NO_UNROLL
   for (int turn = 0;; ++turn) {
-    const auto round = [&] { return round_of_block<S>(a, ptx::opaque(turn) / 2); };  // again rather than kept
+    const auto round = [&] { return round_of_block<S, EXTENT>(a, ptx::opaque(turn) / 2); };  // again rather than kept
     if (round().first >= round().end) break;
     const bool turn_of_x = turn % 2 == 0;
     const int thread = ptx::opaque(int(ptx::thread()));
@@ -165,20 +165,24 @@ KERNEL(S::threads, (backward_blocks<S, CELLS, KEEP>())) convolve_backward(Argume
     if (turn_of_x) load_x<S, EXTENT, Gates>(v, a, round(), thread);
     else load_g<S, EXTENT, Gates>(v, a, round(), thread);
 
-    forward<EXTENT != Extent::doubled>(v, place());
+    forward<!has_second_half<EXTENT>>(v, place());
     if (turn_of_x) {
       if constexpr (FILTER_GRADIENT) {
         const auto kept = kept_x(thread);
         each_bin_pair<S>(v, [&](int p, BinPair& x) { store_own_bins(kept, p, x); });
       }
-      if constexpr (!Gates::post_gate) {
+      if constexpr (!Gates::post_gate || EXTENT == Extent::tiled) {
         barrier<(S::N1 > 1)>();  // the next turn's cells are not those that this thread read last
         continue;
       }
-      multiply_by_filter<S, false>(v, a, round(), thread);
+      multiply_by_filter<S, EXTENT, false>(v, a, round(), thread);
     } else {
       if constexpr (FILTER_GRADIENT) add_products(v, kept_x(thread), sums(thread));
-      multiply_by_filter<S, true>(v, a, round(), thread);
+      if constexpr (EXTENT == Extent::tiled) {  // the rows' gradients are sums over tiles: convolutions of their own
+        barrier<(S::N1 > 1)>();
+        continue;
+      }
+      multiply_by_filter<S, EXTENT, true>(v, a, round(), thread);
     }
     inverse(v, place());
 

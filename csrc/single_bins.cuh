@@ -46,11 +46,12 @@ DEVICE void each_bin_pair(Complex (&v)[S::held], Change change) {
   }
 }
 
-// The spectrum of the filter that a row is convolved with.
-template <class S>
+// The spectrum of the filter that a row is convolved with. PLANES: channels are those of long rows, plane by plane.
+template <class S, bool PLANES>
 DEVICE const float4* spectrum_of(const Arguments& a, Row row) {
-  const Index filter =
-      row.batch * a.filter_strides.batch + row.channel / a.channels_per_filter * a.filter_strides.channel;
+  const int planes = PLANES ? a.planes : 1, channel = row.channel / planes, plane = row.channel % planes;
+  const Index filter = row.batch * a.filter_strides.batch +
+                       Index(channel / a.channels_per_filter * planes + plane) * a.filter_strides.channel;
   return static_cast<const float4*>(a.spectrum) + filter * (S::points / 2);
 }
 

@@ -11,7 +11,7 @@ namespace single {
 // The filters of one item that a block works on; what is a batch item of a row elsewhere is a filter here.
 template <class S>
 DEVICE Round filters_of_block(const FilterArguments& a) {
-  return {int(ptx::block_y()), int(ptx::block_x()) * S::rows, a.filters};
+  return {int(ptx::block_y()), int(ptx::block_x()) * S::rows, a.filters, 1};
 }
 
 DEVICE Index filter_number(const FilterArguments& a, Row row) {
@@ -131,7 +131,7 @@ template <class S, class Add>
 DEVICE void each_chunk(const FilterArguments& a, Row row, Add add) {
   NO_UNROLL
   for (int i = 0; i < a.channels_per_filter * a.chunks_per_filter; ++i) {
-    const int channel = row.batch * a.channels_per_filter + i / a.chunks_per_filter;
+    const int channel = (row.batch / a.planes * a.channels_per_filter + i / a.chunks_per_filter) * a.planes + row.batch % a.planes;
     const int chunk = row.channel * a.chunks_per_filter + i % a.chunks_per_filter;
     add(reinterpret_cast<const float4*>(a.dspectrum) + (Index(channel) * a.chunks + chunk) * (S::points / 2));
   }
@@ -144,14 +144,14 @@ DEVICE void fold_negative_lags(
   const auto cell = [&](Row row, int n) { return shared + ((row.batch - round.first) * S::points + n) * 4; };
   ptx::block_barrier();  // of the exchange before
   each_sample<S, Extent::padded>(
-      round, thread, S::points,
+      round, thread, {S::points, 0, 0, S::points},
       [&](Row row, int n) {
         return [=, &v](int step, int r, int) { memory::store_shared(cell(row, n + step), v[r].im); };
       },
       [](int, int) {});
   ptx::block_barrier();
   each_sample<S, Extent::padded>(
-      round, thread, a.length,
+      round, thread, {a.length, 0, 0, a.length},
       [&](Row row, int n) {
         return [=, &v, &a](int step, int r, int) {
           if (n + step > 0) v[r].re -= memory::load_shared<float>(cell(row, n + step + S::points - a.length));

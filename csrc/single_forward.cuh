@@ -8,7 +8,7 @@ namespace single {
 // u pre_gate
 template <class S, Extent EXTENT, class Gates>
 DEVICE void load_x(Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
-  load_samples<S, EXTENT>(v, round, thread, a.length, [&](Row row, int n) {
+  load_samples<S, EXTENT>(v, round, thread, seen_in<S, EXTENT>(a), [&](Row row, int n) {
     const float* u = sample(a.u, a.u_strides, row, n);
     const auto pre = gate<Gates::pre_gate>(a.pre_gate, a.pre_strides, row, n);
     return [=](int step) { return gated(pre, step, memory::load(u + step)); };
@@ -18,18 +18,18 @@ DEVICE void load_x(Complex (&v)[S::held], const Arguments& a, Round round, int t
 // post_gate s
 template <class S, Extent EXTENT, class Gates>
 DEVICE void store_y(const Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
-  store_samples<S, EXTENT>(v, round, thread, a.out_length, [&](Row row, int n) {
+  store_samples<S, EXTENT>(v, round, thread, seen_out<EXTENT>(a), [&](Row row, int n) {
     float* y = sample(a.y, a.y_strides, row, n);
     const auto post = gate<Gates::post_gate>(a.post_gate, a.post_strides, row, n);
     return [=](int step, float s) { memory::store(y + step, gated(post, step, s)); };
   });
 }
 
-// v times the spectrum of each row's filter, or its conjugate.
-template <class S, bool CONJUGATE>
+// v times the spectrum of each row's filter, or its conjugate. The rows of planes have samples from M on.
+template <class S, Extent EXTENT, bool CONJUGATE>
 DEVICE void multiply_by_filter(Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
   const BinColumn<S> column = bin_column<S>(thread);
-  const float4* filter = ptx::opaque(spectrum_of<S>(a, row_of(round, column.row_in_block)) + column.first);
+  const float4* filter = ptx::opaque(spectrum_of<S, EXTENT == Extent::doubled>(a, row_of(round, column.row_in_block)) + column.first);
   each_bin_pair<S>(v, [&](int p, BinPair& x) {
     const BinPair k = bins(memory::load(filter + p * BinColumn<S>::step));
     x.even = x.even * (CONJUGATE ? conjugate(k.even) : k.even);
@@ -42,7 +42,7 @@ template <class S, Cells CELLS, Extent EXTENT, class Gates>
 KERNEL(S::threads, S::blocks_per_multiprocessor) convolve(Arguments a) {
   NO_UNROLL
   for (int number = 0;; ++number) {
-    const Round round = round_of_block<S>(a, number);
+    const Round round = round_of_block<S, EXTENT>(a, number);
     if (round.first >= round.end) return;
     // Opaque, lest the addresses and twists of a row, the same for every row, be kept in registers that there are not.
     const int thread = ptx::opaque(int(ptx::thread()));
@@ -50,8 +50,8 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) convolve(Arguments a) {
 
     Complex v[S::held];
     load_x<S, EXTENT, Gates>(v, a, round, thread);
-    forward<EXTENT != Extent::doubled>(v, place);
-    multiply_by_filter<S, false>(v, a, round, thread);
+    forward<!has_second_half<EXTENT>>(v, place);
+    multiply_by_filter<S, EXTENT, false>(v, a, round, thread);
     inverse(v, place);
     store_y<S, EXTENT, Gates>(v, a, round, ptx::opaque(thread));
   }

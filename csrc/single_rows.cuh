@@ -11,14 +11,38 @@
 
 namespace single {
 
-// How far the samples reach. whole: there are M of them, in and out. padded: M or fewer. doubled: up to 2M.
-enum class Extent { whole, padded, doubled };
+// How far the samples reach. whole: there are M of them, in and out. padded: M or fewer. doubled: up to 2M. tiled: rows are
+// tiles of longer ones, each the 2M samples of its window.
+enum class Extent { whole, padded, doubled, tiled };
 
-// Which batch item and channel a row is; absent rows fill up the last round of a block's and touch no memory.
+template <Extent EXTENT>
+constexpr bool has_second_half = EXTENT == Extent::doubled || EXTENT == Extent::tiled;
+
+// Which batch item, channel and tile a row is; absent rows fill up the last round of a block's and touch no memory.
 struct Row {
-  int batch, channel;
+  int batch, channel, tile;
   bool present;
 };
+
+// The samples of a tensor that rows see: so many it has, and tile t sees `span` of them from t hop - lead on.
+struct Seen {
+  int length, hop, lead, span;
+
+  METHOD int first(Row row) const { return row.tile * hop - lead; }
+};
+
+// Those of u, and those of y.
+template <class S, Extent EXTENT>
+DEVICE Seen seen_in(const Arguments& a) {
+  if constexpr (EXTENT == Extent::tiled) return {a.length, a.hop, a.lead, 2 * S::points};
+  else return {a.length, 0, 0, a.length};
+}
+
+template <Extent EXTENT>
+DEVICE Seen seen_out(const Arguments& a) {
+  if constexpr (EXTENT == Extent::tiled) return {a.out_length, a.hop, 0, a.hop};
+  else return {a.out_length, 0, 0, a.out_length};
+}
 
 // Sample n of a row. Opaque, for otherwise the compiler works the address out anew for each of the samples that follow
 // it at constant distances, which the load instruction would add for nothing.
@@ -50,23 +74,23 @@ DEVICE float gated(Gate<GATED> gate, int step, float x) {
 }
 
 // The channel's rows that a block works on in one round: S::rows of them from `first` on, of which those before `end`
-// exist.
+// exist. Each batch item has `tiles` of them.
 struct Round {
-  int channel, first, end;
+  int channel, first, end, tiles;
 };
 
 // Round `number` of this block's, empty after the last.
-template <class S>
+template <class S, Extent EXTENT>
 DEVICE Round round_of_block(const Arguments& a, int number) {
   const int begin = int(ptx::block_y()) * a.rows_per_block;
   const int end = begin + a.rows_per_block < a.batch ? begin + a.rows_per_block : a.batch;
-  return {int(ptx::block_x()), begin + number * S::rows, end};
+  return {int(ptx::block_x()), begin + number * S::rows, end, EXTENT == Extent::tiled ? a.tiles : 1};
 }
 
 DEVICE Row row_of(Round round, int row_in_block) {
-  const int batch = round.first + row_in_block;
-  const bool present = batch < round.end;
-  return {present ? batch : round.first, round.channel, present};
+  const bool present = round.first + row_in_block < round.end;
+  const int row = present ? round.first + row_in_block : round.first;
+  return {row / round.tiles, round.channel, row % round.tiles, present};
 }
 
 // Calls visit(row, n, r) for each column of samples that this thread holds: register r is sample n of the row, and the
@@ -82,32 +106,34 @@ DEVICE void each_column_of_samples(Round round, int thread, Visit visit) {
   }
 }
 
-// Goes through the samples that this thread holds among the first `length` of each row. of_row(row, n) is called once
-// for each column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step
-// is a constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the
-// imaginary one (part 1) of register r. elsewhere(r, part) is called for the others.
+// Goes through the samples that this thread holds among those that each row sees. of_row(row, n) is called once for each
+// column, n being its first sample, and gives what is called as visit(step, r, part) for sample n + step: step is a
+// constant, so that addresses are worked out once a column, and the sample is the real part (part 0) or the imaginary
+// one (part 1) of register r. elsewhere(r, part) is called for the others.
 template <class S, Extent EXTENT, class OfRow, class Elsewhere>
-DEVICE void each_sample(Round round, int thread, int length, OfRow of_row, Elsewhere elsewhere) {
+DEVICE void each_sample(Round round, int thread, Seen seen, OfRow of_row, Elsewhere elsewhere) {
   each_column_of_samples<S>(round, thread, [&](Row row, int n, int first) {
-    const int left = row.present ? length - n : 0;
-    const auto visit = of_row(row, n);
+    const int begin = seen.first(row), rest = seen.length - begin;
+    const int left = row.present ? (EXTENT == Extent::tiled && seen.span < rest ? seen.span : rest) - n : 0;
+    const int before = EXTENT == Extent::tiled ? -begin - n : 0;
+    const auto visit = of_row(row, begin + n);
     UNROLL
     for (int i = 0; i < S::first_radix; ++i) {
       UNROLL
-      for (int part = 0; part < (EXTENT == Extent::doubled ? 2 : 1); ++part) {
+      for (int part = 0; part < (has_second_half<EXTENT> ? 2 : 1); ++part) {
         const int step = i * S::first_columns + part * S::points;
-        if (EXTENT == Extent::whole ? row.present : step < left) visit(step, first + i, part);
+        if (EXTENT == Extent::whole ? row.present : step < left && step >= before) visit(step, first + i, part);
         else elsewhere(first + i, part);
       }
     }
   });
 }
 
-// v is filled with sample_of(row, n)(step); beyond `length` with zeros, where it is not asked.
+// v is filled with sample_of(row, n)(step); with zeros, where it is not asked, for samples that the row does not see.
 template <class S, Extent EXTENT, class SampleOf>
-DEVICE void load_samples(Complex (&v)[S::held], Round round, int thread, int length, SampleOf sample_of) {
+DEVICE void load_samples(Complex (&v)[S::held], Round round, int thread, Seen seen, SampleOf sample_of) {
   each_sample<S, EXTENT>(
-      round, thread, length,
+      round, thread, seen,
       [&](Row row, int n) {
         const auto sample = sample_of(row, n);
         return [&v, sample](int step, int r, int part) { (part == 0 ? v[r].re : v[r].im) = sample(step); };
@@ -115,11 +141,11 @@ DEVICE void load_samples(Complex (&v)[S::held], Round round, int thread, int len
       [&v](int r, int part) { (part == 0 ? v[r].re : v[r].im) = 0.0f; });
 }
 
-// What `inverse` left is handed to store_of(row, n)(step, sample), each sample below `length`.
+// What `inverse` left is handed to store_of(row, n)(step, sample), each sample that the row sees.
 template <class S, Extent EXTENT, class StoreOf>
-DEVICE void store_samples(const Complex (&v)[S::held], Round round, int thread, int length, StoreOf store_of) {
+DEVICE void store_samples(const Complex (&v)[S::held], Round round, int thread, Seen seen, StoreOf store_of) {
   each_sample<S, EXTENT>(
-      round, thread, length,
+      round, thread, seen,
       [&](Row row, int n) {
         const auto store = store_of(row, n);
         return [&v, store](int step, int r, int part) {

@@ -36,3 +36,17 @@ def like(result: np.ndarray, model):
     if is_torch(model):
         return sys.modules["torch"].from_numpy(result)
     return result
+
+
+def joined(arrays: list):
+    """Arrays or tensors of one kind behind each other in time: always a copy."""
+    if is_torch(*arrays):
+        return sys.modules["torch"].cat(arrays, -1)
+    return np.concatenate(arrays, axis=-1)
+
+
+def of_kind(values: np.ndarray, model):
+    """Numbers as an array or tensor of the model's dtype, where it is."""
+    if is_torch(model):
+        return sys.modules["torch"].from_numpy(values).to(model)
+    return values.astype(model.dtype)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import planning
+from .arrays import joined, of_kind
 from .engines.low_latency import LowLatency
 from .engines.monarch import Monarch
 from .engines.partitioned import Partitioned
@@ -27,7 +28,10 @@ class Stream:
     Attributes:
         span: samples that are answered together (1: each at once).
         held: samples taken and not answered yet.
+        in_flight: answers of `start` that may be under way before the first of them is waited for.
     """
+
+    in_flight = 1
 
     def __init__(self, matrix: FilterMatrix, plan: planning.StreamPlan, dtype, workers: int = 1):
         if plan.latency == "offline":
@@ -85,6 +89,10 @@ class Stream:
         wait()
         return y
 
+    def close(self) -> None:
+        """Ends the engine's threads (offline plans)."""
+        self.engine.close()
+
 
 def _nothing() -> None:
     pass
@@ -93,7 +101,7 @@ def _nothing() -> None:
 class Crossfade:
     """Two streams fed alike, of which the first fades over into the second, from the next sample to be taken.
 
-    To whoever feeds it, it is a stream.
+    To whoever feeds it, it is a stream, of arrays or of tensors as those two are.
 
     Args:
         old: a stream, or a crossfade under way.
@@ -139,30 +147,34 @@ class Crossfade:
     def _mix(self, old: np.ndarray | None, new: np.ndarray) -> np.ndarray:
         y = new
         if old is not None:
-            self._from_old = np.concatenate([self._from_old, old], axis=1)
-            self._from_new = np.concatenate([self._from_new, new], axis=1)
+            self._from_old = joined([self._from_old, old])
+            self._from_new = joined([self._from_new, new])
             n = min(self._from_old.shape[1], self._from_new.shape[1])
             steps = np.arange(self._position + 1, self._position + n + 1)
-            weight = np.clip(steps / (self._length + 1), 0, 1).astype(new.dtype)
+            weight = of_kind(np.clip(steps / (self._length + 1), 0, 1), new)
             y = self._from_old[:, :n] * (1 - weight) + self._from_new[:, :n] * weight
             self._from_old, self._from_new = self._from_old[:, n:], self._from_new[:, n:]
             self._position += n
             if self._position >= self._length:
                 self.done, self._old = True, None
-                y = np.concatenate([y, self._from_new], axis=1)
+                y = joined([y, self._from_new])
         self.held -= y.shape[1]
         return y
 
 
 class History:
-    """The last samples of every channel."""
+    """The last samples of every channel.
 
-    def __init__(self, channels: int, capacity: int, dtype):
-        self._ring = np.zeros((channels, capacity), dtype)
+    Args:
+        ring: zeros, `(channels, capacity)`, an array or a tensor as the samples will be.
+    """
+
+    def __init__(self, ring):
+        self._ring = ring
         self._end = 0  # where the next sample goes
         self.size = 0
 
-    def push(self, x: np.ndarray) -> None:
+    def push(self, x) -> None:
         capacity = self._ring.shape[1]
         self.size = min(self.size + x.shape[1], capacity)
         x = x[:, max(x.shape[1] - capacity, 0) :]
@@ -171,13 +183,18 @@ class History:
         self._ring[:, : x.shape[1] - first] = x[:, first:]
         self._end = (self._end + x.shape[1]) % capacity
 
-    def last(self, n: int) -> np.ndarray:
-        return self._ring[:, np.arange(self._end - n, self._end) % self._ring.shape[1]]
+    def last(self, n: int):
+        """A copy of the last n samples, `(channels, n)`."""
+        start = self._end - n
+        if start >= 0:
+            return joined([self._ring[:, start : self._end]])
+        return joined([self._ring[:, start:], self._ring[:, : self._end]])
 
-    def grow(self, capacity: int) -> None:
-        if capacity > self._ring.shape[1]:
+    def grow(self, ring) -> None:
+        """Goes on in a longer ring of zeros; a shorter one is not needed."""
+        if ring.shape[1] > self._ring.shape[1]:
             past = self.last(self.size)
-            self.__init__(len(past), capacity, past.dtype)
+            self.__init__(ring)
             self.push(past)
 
 

@@ -10,11 +10,11 @@ from numbers import Integral, Real
 
 from longconv_audio.errors import OptionError
 
-EXPECTED = "expected seconds (2.5), minutes (1:30), milliseconds (20ms) or samples (4800s)"
+EXPECTED = "expected seconds (2.5), minutes (1:30 or 10min), milliseconds (20ms) or samples (4800s)"
 
 # The digits are bounded so that no text can ask for a number of a million places.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}"
-_PLAIN = re.compile(rf"({_NUMBER})(e[+-]?[0-9]{{1,2}})?(ms|s)?", re.ASCII | re.IGNORECASE)
+_PLAIN = re.compile(rf"({_NUMBER})(e[+-]?[0-9]{{1,2}})?(ms|s|min)?", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,6}):([0-9]{1,2}(?:\.[0-9]{0,20})?)", re.ASCII)
 
 
@@ -38,12 +38,13 @@ class Duration:
     unit: str = "seconds"
 
     @classmethod
-    def parse(cls, text: str) -> Duration:
+    def parse(cls, text: str, trailing_s: str = "samples") -> Duration:
         """Reads a duration as it is typed.
 
         Args:
-            text: "2.5" seconds, "1:30" minutes and seconds, "1:02:03.5" hours, minutes and seconds,
+            text: "2.5" seconds, "1:30" minutes and seconds, "1:02:03.5" hours, minutes and seconds, "10min" minutes,
                 "20ms" milliseconds, or "4800s" samples: the trailing s counts samples, as in SoX.
+            trailing_s: "seconds" where it counts these.
 
         Raises:
             OptionError: the text is none of these, is negative, or counts a part of a sample.
@@ -64,6 +65,10 @@ class Duration:
             return cls(amount)
         if suffix.lower() == "ms":
             return cls(amount / 1000)
+        if suffix.lower() == "min":
+            return cls(60 * amount)
+        if trailing_s == "seconds":
+            return cls(amount)
         if amount.denominator != 1:
             raise OptionError(
                 f"duration {text!r}: a trailing s counts whole samples, as in SoX; write {number} for seconds"

@@ -35,6 +35,7 @@ class RenderSettings:
         overwrite: whether an output that exists may be replaced.
         precision: "single", "double", or None: double where the output has 24 bits or more, or is DOUBLE.
         block_size: points of the FFT; None leaves it to the planner.
+        device: "cpu", "cuda", "cuda:1" and so on, or "auto": the CPU, but for work that a GPU is sure to do sooner.
     """
 
     start: Duration | None = None
@@ -53,6 +54,7 @@ class RenderSettings:
     overwrite: bool = False
     precision: str | None = None
     block_size: int | None = None
+    device: str = "auto"
 
     def __post_init__(self):
         choices = {"clip": CLIPS, "nonfinite": NON_FINITES, "dither": ("auto", "tpdf", "none")}
@@ -83,6 +85,7 @@ class Report:
         gain_db: gain that was applied beyond the IR's own: --gain, --normalize and --clip scale.
         warnings, notes: one line each.
         plan: how it was convolved.
+        device: where.
     """
 
     input: str
@@ -95,6 +98,7 @@ class Report:
     taps: int
     precision: str
     plan: str
+    device: str
     frames_in: int | None = 0
     frames_out: int | None = 0
     seconds: float = 0.0

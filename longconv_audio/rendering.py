@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from .audio_io.pcm import SampleFormat
 from .audio_io.reader import AudioReader, RawLayout
 from .audio_io.wav_header import RIFF_LIMIT
 from .audio_io.writer import AudioWriter
-from .buffering import Stream, available_cores, plan_for
+from .backends import backend_for, gpu_pays
+from .convolution_stage import convolved
 from .duration import Duration
+from .endpoints import check_target, is_special, raw_input, raw_output
 from .errors import NonFiniteError, OptionError, UnwritableError
 from .filter_chain import FilterChain, FilterSettings, read_filter
 from .output_stage import OutputStage
-from .pipeline import ahead
-from .planning import StreamPlan
 from .render_settings import PRECISIONS, RenderSettings, Report
 
 __all__ = ["RenderSettings", "Rendering", "Report"]
@@ -31,9 +31,6 @@ __all__ = ["RenderSettings", "Rendering", "Report"]
 _BLOCK_BYTES = 2 << 20
 # Encodings whose last bits the rounding of a convolution in single precision, 135 dB below the signal, would change.
 _WIDE_SUBTYPES = ("DOUBLE", "PCM_32", "PCM_24")
-_RAW_SUFFIXES = (".raw", ".pcm", ".f32", ".f64", ".s8", ".s16", ".s24", ".s32", ".u8")
-# The first bytes of WAV, RF64, W64, FLAC, OGG, AIFF, CAF, AU and MP3 with tags.
-_MAGICS = (b"RIFF", b"RF64", b"BW64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b".snd", b"ID3")
 _DITHERED_SUBTYPES = ("PCM_16", "PCM_U8", "PCM_S8")
 # No room sounds for a day: a longer tail is a slip of the pen, and would fill the disk with silence.
 LONGEST_TAIL_SECONDS = 24 * 3600
@@ -60,13 +57,13 @@ class Rendering:
     def __init__(self, source: str, irs: list[str], target: str, filters: FilterSettings, settings: RenderSettings):
         self._settings, self._target = settings, target
         self._began = time.perf_counter()
-        _check_target(source, target, settings.overwrite)
+        check_target(source, target, settings.overwrite)
         if [source, *irs].count("-") > 1:
             raise OptionError("standard input was named twice: it can be the input or an IR, once")
         self._zeroed = 0
         with ExitStack() as stack:
             self._reader = stack.enter_context(
-                AudioReader(source, raw=_raw_input(source, settings), strict=settings.strict)
+                AudioReader(source, raw=raw_input(source, settings), strict=settings.strict)
             )
             self._choose_output()
             self._reader.dtype = self._dtype
@@ -95,7 +92,8 @@ class Rendering:
         with self._stack:
             if self._no_room:
                 raise UnwritableError(self._no_room)
-            OutputStage(self._writer, report, self._settings.clip).run(self._convolved(), self.frames_out, progress)
+            blocks = convolved(self._open_stream, self._blocks(), self._matrix, self._output_frames)
+            OutputStage(self._writer, report, self._settings.clip).run(blocks, self.frames_out, progress)
         if self._zeroed:
             report.warnings.append(f"{self._zeroed} samples that were NaN or infinite were taken for 0")
         report.warnings += [line for line in self._reader.warnings if line not in report.warnings]
@@ -113,12 +111,11 @@ class Rendering:
         """The predicted work as a multiple of what it is with the block size that the cost model chooses."""
         if self._settings.block_size is None:
             return 1.0
-        chosen = plan_for(self._matrix, self._dtype, "offline", None, self._workers, self.frames_in)
-        return self._plan.nanoseconds / chosen.nanoseconds
+        return self._plan.work / self._backend.plan(self._matrix, "offline", None, self.frames_in).work
 
     def _choose_output(self) -> None:
         settings, reader = self._settings, self._reader
-        self._raw = _raw_output(self._target, settings)
+        self._raw = raw_output(self._target, settings)
         if settings.raw_format is not None and self._raw is None and reader.format != "RAW":
             raise OptionError(
                 f"--raw-format {settings.raw_format}: neither {reader.name} nor {self._target} is raw: "
@@ -155,15 +152,10 @@ class Rendering:
             raise OptionError(f"--tail {tail}: expected at most {LONGEST_TAIL_SECONDS // 3600} hours")
 
     def _adopt(self, chain: FilterChain, filters: FilterSettings, declared: int | None) -> None:
-        reader, settings = self._reader, self._settings
-        self._matrix = chain.matrix
-        self._taps = max(chain.matrix.taps, 1)
-        self._workers = available_cores()
-        self._plan: StreamPlan = plan_for(
-            chain.matrix, self._dtype, "offline", settings.block_size, self._workers, self.frames_in
-        )
+        reader, self._matrix = self._reader, chain.matrix
         self.frames_out = None if self.frames_in is None else self._output_frames(self.frames_in)
         frames_out = None if declared is None else self._output_frames(declared)
+        self._backend, self._plan = self._choose_backend(declared, frames_out)
         # Said before the run alone: after it, the counts are those of what was read and written.
         self._unconfirmed = []
         if declared is not None and not reader.frames_certain:
@@ -179,6 +171,7 @@ class Rendering:
             taps=chain.matrix.taps,
             precision=self._precision,
             plan=str(self._plan),
+            device=str(self._backend),
             frames_in=declared,
             frames_out=frames_out,
             bytes_out=self._bytes_out(frames_out),
@@ -189,13 +182,35 @@ class Rendering:
         if self._format == "WAV" and (self.report.bytes_out or 0) > RIFF_LIMIT:
             self.report.notes.append("the output is an RF64: a WAV of more than 4 GiB")
 
+    def _choose_backend(self, frames_in: int | None, frames_out: int | None):
+        """What convolves, and its plan: the device that was named, or a GPU where there is one and it pays."""
+        settings, matrix = self._settings, self._matrix
+
+        def planned(device: str):
+            backend = backend_for(device, self._dtype, option="--device")
+            return backend, backend.plan(matrix, "offline", settings.block_size, self.frames_in)
+
+        if settings.device != "auto":
+            return planned(settings.device)
+        on_cpu = planned("cpu")
+        if frames_in is None:
+            return on_cpu
+        samples = frames_in * matrix.inputs, frames_out * matrix.outputs
+        if gpu_pays(on_cpu[1], *samples, self._dtype.itemsize):
+            with suppress(OptionError):  # none that torch can use, or one with too little memory
+                return planned("cuda")
+        return on_cpu
+
+    def _open_stream(self):
+        return self._backend.host_stream(self._matrix, self._plan)
+
     def _output_frames(self, frames_in: int) -> int:
         """How long the output is for an input of so many frames. Of nothing comes nothing."""
         tail = self._settings.tail
         if tail == "none" or not frames_in:
             return frames_in
         if tail == "full":
-            return frames_in + self._taps - 1 - self._matrix.origin
+            return frames_in + max(self._matrix.taps, 1) - 1 - self._matrix.origin
         return frames_in + tail.samples(self._reader.samplerate)
 
     def _bytes_out(self, frames: int | None) -> int | None:
@@ -213,7 +228,7 @@ class Rendering:
     def _missing_space(self) -> str:
         """What to say where the disk has no room for the output; how little FLAC takes is not known beforehand."""
         size = self._bytes_out(self.frames_out)
-        if size is None or _is_special(self._target):
+        if size is None or is_special(self._target):
             return ""
         needed = 0 if self._format == "FLAC" else size
         if self._settings.clip == "scale":  # by way of a temporary file beside it
@@ -292,105 +307,3 @@ class Rendering:
             )
         block[:, :] = np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         self._zeroed += len(bad)
-
-    def _convolved(self) -> Iterator[np.ndarray]:
-        """The output, block by block: the stream's answers from time zero on, then silence where more was asked."""
-        stream = Stream(self._matrix, self._plan, self._dtype, self._workers)
-        skip, done = self._matrix.origin, 0
-        try:
-            for y in self._answers(stream):
-                cut = min(skip, y.shape[1])
-                skip -= cut
-                done += y.shape[1] - cut
-                if y.shape[1] > cut:
-                    yield y[:, cut:]
-            silence = self._output_frames(self.report.frames_in) - done
-            for start in range(0, silence, stream.span):
-                yield np.zeros((self._matrix.outputs, min(stream.span, silence - start)), self._dtype)
-        finally:
-            stream.engine.close()
-
-    def _answers(self, stream: Stream) -> Iterator[np.ndarray]:
-        """The causal convolution, as far as the output reaches; each answer while the next is being computed."""
-        last, wait = None, None
-        for block in ahead(self._blocks()):
-            started = stream.start(block)
-            if last is not None:
-                wait()
-                yield last
-            last, wait = started
-        if last is None:
-            return
-        wait()
-        yield last
-        frames = self.report.frames_in
-        wanted = min(self._output_frames(frames) + self._matrix.origin, frames + self._taps - 1)
-        left = wanted - (frames - stream.held)
-        for start in range(0, left, stream.span):
-            yield stream.finish(min(stream.span, left - start))
-
-
-def _is_raw(name: str) -> bool:
-    return name == "-" or os.path.splitext(name)[1].lower() in _RAW_SUFFIXES
-
-
-def _is_special(target: str) -> bool:
-    """Whether this is standard output, a device or a named pipe, which is written into."""
-    return target == "-" or (os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target))
-
-
-def _raw_input(source: str, settings: RenderSettings) -> RawLayout | None:
-    """What headerless samples in the input are; None where it has a header.
-
-    --rate and --channels say of any input that it is raw; --raw-format alone can be meant for the output.
-    """
-    described = settings.rate is not None or settings.channels is not None
-    if not described and (source == "-" or not _is_raw(source)):
-        return None
-    if _begins_with_header(source):
-        if described:
-            raise OptionError(f"{source}: has a header that says what its samples are: leave --rate and --channels out")
-        return None
-    if settings.raw_format is None or settings.rate is None or settings.channels is None:
-        raise OptionError(f"{source}: raw samples do not say what they are: pass --raw-format, --rate and --channels")
-    return RawLayout(settings.raw_format, settings.rate, settings.channels)
-
-
-def _raw_output(target: str, settings: RenderSettings) -> str | None:
-    """The encoding of headerless output; None where it gets a header. --format goes before the name."""
-    wanted = settings.format.upper() == "RAW" if settings.format else _is_raw(target)
-    if settings.raw_format is None or not wanted:
-        return None
-    if settings.subtype.lower() != "keep":
-        raise OptionError(
-            f"--subtype {settings.subtype} stands beside --raw-format {settings.raw_format}, which says it for "
-            "raw output: leave --subtype out, or pass --format WAV for output with a header"
-        )
-    return settings.raw_format
-
-
-def _begins_with_header(source: str) -> bool:
-    """Whether a file begins as those do that are no raw samples. A pipe cannot be asked without taking from it."""
-    if source == "-" or not os.path.isfile(source):
-        return False
-    try:
-        with open(source, "rb") as file:
-            return file.read(4).startswith(_MAGICS)
-    except OSError:  # the reader has the words for that
-        return False
-
-
-def _check_target(source: str, target: str, overwrite: bool) -> None:
-    """Fails early where the output cannot be written."""
-    if _is_special(target):
-        return
-    if os.path.isdir(target):
-        raise UnwritableError(f"{target}: is a folder; expected the name of a file")
-    if os.path.exists(target) and not overwrite:
-        same = source != "-" and os.path.exists(source) and os.path.samefile(source, target)
-        raise UnwritableError(f"{target}: {'is the input itself' if same else 'exists'}: pass -y to replace it")
-    folder = os.path.dirname(os.path.abspath(target))
-    if not os.path.isdir(folder):
-        raise UnwritableError(f"{target}: there is no folder {folder}: make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UnwritableError(f"{target}: cannot be written: permission denied in {folder}")

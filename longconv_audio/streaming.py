@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import planning
-from .arrays import is_torch, like, to_numpy
-from .buffering import Crossfade, History, Stream, available_cores, plan_for
+from .arrays import is_torch, to_numpy
+from .backends import backend_for
+from .buffering import Crossfade, History
 from .routing import FilterMatrix, from_array
 
 # Fades that may be under way at once, each with an engine of its own.
@@ -23,17 +23,18 @@ class Convolver:
         h: the filter, an array or tensor of shape `(taps,)` (the same for every channel), `(channels, taps)` (one
             each) or `(outputs, inputs, taps)` (a matrix), or a `FilterMatrix`.
         channels: channels of the signal, for a filter that serves them all; where not given, the first block tells.
-        latency: "zero": each sample is answered at once. "block": every `block_size` samples are answered at once.
-            "offline": large blocks, for throughput.
+        latency: "zero": each sample is answered at once (on a CPU). "block": every `block_size` samples are answered
+            at once. "offline": large blocks, for throughput.
         block_size: samples a block. Needed for "block"; for "zero" the size of the smallest partition (64); for
             "offline" the FFT size, which the planner chooses where it is not given.
         dtype: the precision of the arithmetic, float32 or float64; by default that of `h`. `process` returns the
             dtype that it was given.
-        workers: threads ("offline"); by default the cores there are.
+        workers: threads ("offline", on a CPU); by default the cores there are.
         length: samples of the signal where known, so that a short one gets no large blocks ("offline").
+        device: where to compute, as torch has it: "cpu", "cuda", "cuda:1" or a torch.device; by default where h is.
 
     Raises:
-        ValueError: for shapes, latencies and sizes that do not exist.
+        ValueError: for shapes, latencies, sizes and devices that do not exist, and blocks that a GPU has no memory for.
         TypeError: for arrays that are not of floats.
 
     Source: Gardner, "Efficient convolution without input-output delay", J. Audio Eng. Soc. 43(3), 1995; Wefers,
@@ -46,26 +47,32 @@ class Convolver:
     array([0.25, 0.  ])
     """
 
-    def __init__(self, h, *, channels=None, latency="offline", block_size=None, dtype=None, workers=None, length=None):
-        self._settings = (latency, block_size, workers or available_cores(), length)
-        self._h, self._dtype = h, None if dtype is None else _float_dtype(dtype)
-        planning.plan_stream(1, latency=latency, block_size=block_size)  # bad settings are told here, not later
+    def __init__(
+        self,
+        h,
+        *,
+        channels=None,
+        latency="offline",
+        block_size=None,
+        dtype=None,
+        workers=None,
+        length=None,
+        device=None,
+    ):
+        self._settings = {"latency": latency, "block_size": block_size, "length": length}
         self._open = None
         self._shape: tuple[int, ...] | None = None
-        if isinstance(h, FilterMatrix):
-            self._dtype = self._dtype or np.dtype(np.float64)
+        whole = isinstance(h, FilterMatrix)
+        self._h = h if whole else _filter(h)
+        self._dtype = _float_dtype(dtype or (np.float64 if whole else self._h.dtype))
+        if device is None and is_torch(h):
+            device = h.device
+        self._backend = backend_for(device, self._dtype, workers=workers)
+        self._backend.plan(FilterMatrix(1, 1, ()), **self._settings)  # bad settings are told here, not later
+        if whole:
             self._start(h)
-            return
-        array = to_numpy(h, "h")
-        if not 1 <= array.ndim <= 3 or not array.size or array.dtype.kind != "f":
-            raise ValueError(
-                f"h has shape {array.shape} and dtype {array.dtype}; expected one or more real taps of shape "
-                "(taps,), (channels, taps) or (outputs, inputs, taps)"
-            )
-        self._dtype = self._dtype or array.dtype
-        self._h = array
-        if array.size > array.shape[-1] or channels is not None:
-            self._start(from_array(array, channels))
+        elif self._h.size > self._h.shape[-1] or channels is not None:
+            self._start(from_array(self._h, channels))
 
     @property
     def latency_samples(self) -> int:
@@ -74,9 +81,9 @@ class Convolver:
         Raises:
             ValueError: for "offline", before the number of channels is known.
         """
-        latency, block_size, *_ = self._settings
+        latency = self._settings["latency"]
         if self._open is None and latency != "offline":
-            return 0 if latency == "zero" else block_size - 1
+            return 0 if latency == "zero" else self._settings["block_size"] - 1
         return self._started().span - 1 + self._origin
 
     @property
@@ -95,18 +102,16 @@ class Convolver:
                 is: the stream carries none.
 
         Returns:
-            `(..., m)` of the block's dtype: the samples that are now complete; with "zero" latency m = n.
+            `(..., m)` of the block's dtype, on the block's device: the samples that are now complete; with "zero"
+            latency m = n.
         """
-        x = to_numpy(block, "block")
-        if x.dtype.kind != "f":
+        x = self._backend.samples(block, "block")
+        dtype = np.dtype(str(x.dtype).removeprefix("torch."))
+        if dtype.kind != "f":
             raise TypeError(f"block has dtype {x.dtype}; expected float32 or float64")
         planes = self._planes(x)
         self._begun = self._begun or x.shape[-1] > 0
-        self._history.push(planes)
-        y = self._open.push(planes)
-        if isinstance(self._open, Crossfade) and self._open.done:
-            self._open, self._fading_taps = self._open.new, 0
-        return self._answer(self._crop(y), block, x.dtype)
+        return self._answer(self._backend.through(self._push, planes), block, dtype)
 
     def flush(self, dtype=None):
         """Ends the signal: the samples held back, then the tail. Afterwards the convolver stands at a new start.
@@ -131,7 +136,7 @@ class Convolver:
         if self._open is None:
             return
         self._begun = False
-        self._history = History(self.matrix.inputs, self._memory, self._dtype)
+        self._history = History(self._backend.zeros(self.matrix.inputs, self._memory))
         if isinstance(self._open, Crossfade):
             self._open = self._open.new
         self._open.restart(self._history.last(0))
@@ -155,7 +160,7 @@ class Convolver:
         if crossfade < 0:
             raise ValueError(f"crossfade is {crossfade}; expected 0 or more samples")
         old = self._started()
-        matrix = h if isinstance(h, FilterMatrix) else from_array(to_numpy(h, "h"), self.matrix.inputs)
+        matrix = h if isinstance(h, FilterMatrix) else from_array(_filter(h), self.matrix.inputs)
         for what in ("inputs", "outputs", "origin"):
             if getattr(matrix, what) != getattr(self.matrix, what):
                 raise ValueError(
@@ -168,14 +173,14 @@ class Convolver:
             raise ValueError(f"{old.depth} crossfades are under way: process the rest of them before the next")
         fading = self._taps
         self._adopt(matrix)
-        new = self._new_stream(matrix)
+        new = self._backend.stream(matrix, self.plan)
         begun = self._resume(new, old.held)
         if crossfade or old.held:
             self._open = Crossfade(old, new, begun, crossfade)
             self._fading_taps = max(fading, self._fading_taps)
         else:
             self._open, self._fading_taps = new, 0
-        self._history.grow(self._memory)
+        self._history.grow(self._backend.zeros(self.matrix.inputs, self._memory))
 
     def get_state(self) -> dict:
         """What the signal so far has left behind, to be saved: plain numbers and one array.
@@ -187,13 +192,13 @@ class Convolver:
         if isinstance(stream, Crossfade):
             raise ValueError("a crossfade is under way: process the rest of it before get_state")
         return {
-            "latency": self._settings[0],
+            "latency": self._settings["latency"],
             "span": stream.span,
             "taps": self._taps,
             "held": stream.held,
             "skip": self._skip,
             "begun": self._begun,
-            "history": self._history.last(self._history.size),
+            "history": self._backend.to_host(self._history.last(self._history.size)),
         }
 
     def set_state(self, state: dict) -> None:
@@ -203,7 +208,7 @@ class Convolver:
             ValueError: for a state of another latency, block size, filter length or number of channels.
         """
         stream = self._started()
-        mine = {"taps": self._taps, "latency": self._settings[0], "span": stream.span}
+        mine = {"taps": self._taps, "latency": self._settings["latency"], "span": stream.span}
         for key, value in mine.items():
             if state[key] != value:
                 raise ValueError(f"the state has {key} {state[key]!r}, this convolver {value!r}: expected the same")
@@ -211,7 +216,7 @@ class Convolver:
             raise ValueError(f"the state has {len(state['history'])} channels, this convolver {self.matrix.inputs}")
         self.reset()
         self._skip, self._begun = state["skip"], state["begun"]
-        self._history.push(np.asarray(state["history"]))
+        self._history.push(self._backend.from_host(np.asarray(state["history"])))
         self._resume(self._open, state["held"])
 
     def _started(self):
@@ -223,44 +228,48 @@ class Convolver:
         self._memory = 0
         self._adopt(matrix)
         self._last = (self._h, self._dtype)
-        self._open = self._new_stream(matrix)
+        self._open = self._backend.stream(matrix, self.plan)
         self.reset()
 
     def _adopt(self, matrix: FilterMatrix) -> None:
         self.matrix, self._taps, self._origin = matrix, max(matrix.taps, 1), matrix.origin
-        latency, block_size, workers, length = self._settings
-        self.plan = plan_for(matrix, self._dtype, latency, block_size, workers, length)
-        self._memory = max(self._memory, self._taps + self.plan.rows * self.plan.hop)
+        self.plan = self._backend.plan(matrix, **self._settings)
+        self._memory = max(self._memory, self._taps + self.plan.samples_at_once)
 
-    def _new_stream(self, matrix: FilterMatrix) -> Stream:
-        return Stream(matrix, self.plan, self._dtype, self._settings[2])
+    def _push(self, planes):
+        """Takes `(inputs, n)` samples of the backend's and returns what is complete."""
+        self._history.push(planes)
+        y = self._open.push(planes)
+        if isinstance(self._open, Crossfade) and self._open.done:
+            self._open, self._fading_taps = self._open.new, 0
+        return self._crop(y)
 
-    def _resume(self, stream: Stream, held: int) -> np.ndarray:
+    def _resume(self, stream, held: int):
         """Brings a stream to where the signal is; its answer to the last `held` samples, as far as it has one."""
         past = self._history.last(self._history.size)
         answered = past.shape[1] - held
         stream.restart(past[:, :answered])
         return stream.push(past[:, answered:])
 
-    def _planes(self, x: np.ndarray) -> np.ndarray:
+    def _planes(self, x):
         """The block as `(channels, n)`."""
         if x.ndim == 0:
             raise ValueError("block is a number; expected an array whose last axis is time")
         if 0 in x.shape[:-1]:
-            raise ValueError(f"block has shape {x.shape}; expected at least one channel")
+            raise ValueError(f"block has shape {tuple(x.shape)}; expected at least one channel")
         if self._open is None:
             self._start(from_array(self._h, int(np.prod(x.shape[:-1]))))
         if self._shape is None:
-            self._shape = x.shape[:-1]
+            self._shape = tuple(x.shape[:-1])
         channels = int(np.prod(x.shape[:-1]))
-        if x.shape[:-1] != self._shape or channels != self.matrix.inputs:
+        if tuple(x.shape[:-1]) != self._shape or channels != self.matrix.inputs:
             raise ValueError(
-                f"block has shape {x.shape}; expected {self.matrix.inputs} channels, "
+                f"block has shape {tuple(x.shape)}; expected {self.matrix.inputs} channels, "
                 f"{(*self._shape, 'n') if self._shape else '(n,)'} as in the first block"
             )
         return x.reshape(channels, x.shape[-1])
 
-    def _crop(self, y: np.ndarray) -> np.ndarray:
+    def _crop(self, y):
         """Drops what comes before time zero in a filter with an origin."""
         if self._skip:
             cut = min(self._skip, y.shape[1])
@@ -268,12 +277,22 @@ class Convolver:
             y = y[:, cut:]
         return y
 
-    def _answer(self, y: np.ndarray, model, dtype):
+    def _answer(self, y, model, dtype):
         self._last = (model, dtype)
         square = self.matrix.inputs == self.matrix.outputs
         shape = self._shape if square and self._shape is not None else (self.matrix.outputs,)
-        y = y.astype(dtype, copy=False).reshape(*shape, y.shape[1])
-        return like(y, model) if is_torch(model) else y
+        return self._backend.like(y, model, dtype).reshape(*shape, y.shape[1])
+
+
+def _filter(h) -> np.ndarray:
+    """The filter in the CPU's memory."""
+    array = to_numpy(h.cpu() if is_torch(h) else h, "h")
+    if not 1 <= array.ndim <= 3 or not array.size or array.dtype.kind != "f":
+        raise ValueError(
+            f"h has shape {array.shape} and dtype {array.dtype}; expected one or more real taps of shape "
+            "(taps,), (channels, taps) or (outputs, inputs, taps)"
+        )
+    return array
 
 
 def _float_dtype(dtype) -> np.dtype:

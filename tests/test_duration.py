@@ -21,6 +21,8 @@ from longconv_audio.errors import OptionError
         ("4800s", 44100, 4800),
         ("4800S", 8000, 4800),
         ("20ms", 44100, 882),
+        ("10min", 48000, 28_800_000),
+        ("1.5MIN", 10, 900),
         ("0.5ms", 48000, 24),
         ("1e-3", 48000, 48),
         ("0.00001", 50000, 1),  # half a sample rounds up
@@ -43,6 +45,12 @@ def test_bad_texts(text):
     with pytest.raises(OptionError) as caught:
         Duration.parse(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_trailing_s_that_counts_seconds():
+    assert Duration.parse("6s", trailing_s="seconds").samples(48000) == 288_000
+    assert Duration.parse("2.5s", trailing_s="seconds").samples(10) == 25
+    assert Duration.parse("20ms", trailing_s="seconds").samples(1000) == 20
 
 
 def test_part_of_a_sample_says_how_to_write_seconds():

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from scipy.signal import fftconvolve
 
-from longconv_audio import rendering
+from longconv_audio import backends, rendering
 from longconv_audio.audio_io import AudioReader, AudioWriter
 from longconv_audio.audio_io import wav_header as headers
 from longconv_audio.duration import Duration
@@ -75,6 +76,82 @@ def test_lengths_and_places(folder, align, tail, predelay, block_size):
     late = np.concatenate([np.zeros((2, delay)), whole(), np.zeros((2, 9000))], axis=1)
     assert report.frames_out == frames
     assert snr(load("out.wav"), late[:, lead : lead + frames]) >= 280
+
+
+class TestDevices:
+    """The engine for a GPU, on torch's CPU."""
+
+    @pytest.fixture(autouse=True)
+    def gpu(self, monkeypatch):
+        def find(device, option):
+            return None if device == "cpu" else torch.device("cpu")
+
+        monkeypatch.setattr(backends, "find_gpu", find)
+
+    @pytest.mark.parametrize("align", ["causal", "peak"])
+    @pytest.mark.parametrize("tail", ["full", "none", Duration.of_samples(50), Duration.of_samples(9000)])
+    @pytest.mark.parametrize("block_size", [None, 256, 2000])
+    def test_lengths_and_places(self, folder, align, tail, block_size):
+        report = render({"align": align}, tail=tail, block_size=block_size, device="cuda")
+        lead = 123 if align == "peak" else 0
+        late = np.concatenate([whole(), np.zeros((2, 9000))], axis=1)
+        assert snr(load("out.wav"), late[:, lead : lead + report.frames_out]) >= 280
+        assert "on the device" in report.plan
+
+    @pytest.mark.parametrize("clip", ["scale", "limit"])
+    def test_single_precision_and_levels(self, folder, clip):
+        render(clip=clip, subtype="FLOAT", device="cuda", block_size=1500)
+        assert snr(load("out.wav"), whole()) >= 130
+
+    @pytest.mark.parametrize("frames", [0, 1, 333])
+    def test_short_inputs(self, folder, rng, frames):
+        x = 0.1 * rng.standard_normal((2, frames))
+        save("short.wav", x)
+        assert render(source="short.wav", device="cuda").frames_in == frames
+        y = load("out.wav")
+        if frames:
+            assert snr(y, fftconvolve(x, load("ir.wav"), axes=1)) >= 280
+        assert y.shape[1] == (frames + 699 if frames else 0)
+
+    def test_a_length_that_only_the_end_tells(self, folder):
+        save("in.aiff", load("in.wav"), subtype="PCM_24")
+        render(source="in.aiff", device="cuda", subtype="DOUBLE", block_size=1500)
+        assert snr(load("out.wav"), fftconvolve(load("in.aiff"), load("ir.wav"), axes=1)) >= 280
+
+    def test_a_failure_leaves_nothing(self, folder):
+        x = load("in.wav")
+        x[0, 4000] = np.inf
+        save("bad.wav", x)
+        with pytest.raises(NonFiniteError, match="sample 4000 of channel 1"):
+            render(source="bad.wav", device="cuda", block_size=1500)
+        assert not os.path.exists("out.wav")
+
+    def test_auto_takes_a_gpu_where_it_pays(self, folder, monkeypatch):
+        def with_device(pays):
+            monkeypatch.setattr(rendering, "gpu_pays", lambda *_: pays)
+            plan = render(overwrite=True).plan
+            assert snr(load("out.wav"), whole()) >= 280
+            return "on the device" in plan
+
+        assert [with_device(False), with_device(True)] == [False, True]
+
+        def none(device, option):
+            if device != "cpu":
+                raise OptionError("none that torch can use")
+
+        monkeypatch.setattr(backends, "find_gpu", none)
+        assert not with_device(True)
+
+    def test_a_block_size_that_takes_long_is_known(self, folder):
+        def slowdown(size):
+            made = Rendering(
+                "in.wav", ["ir.wav"], "o.wav", FilterSettings(), RenderSettings(block_size=size, device="cuda")
+            )
+            made.close()
+            return made.slowdown
+
+        assert slowdown(2) > 100
+        assert slowdown(None) == 1 <= slowdown(6000) < 2
 
 
 @pytest.mark.parametrize("frames", [0, 1, 2, 332, 333, 334, 666])

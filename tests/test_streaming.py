@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 import scipy.signal
-from hypothesis import given, settings
+import torch
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from longconv_audio import backends
 from longconv_audio.routing import FilterMatrix, Path
 from longconv_audio.streaming import Convolver
 from tests.measures import REQUIRED, snr
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LATENCIES = [
     ("zero", None),
@@ -19,6 +23,22 @@ LATENCIES = [
     ("offline", None),
     ("offline", 512),
 ]
+# The engine for a GPU runs on torch's CPU here: all of it but page-locked memory and CUDA's streams.
+ON_DEVICE = [("block", 300), ("offline", None), ("offline", 3000)]
+CASES = [("cpu", *case) for case in LATENCIES] + [("device", *case) for case in ON_DEVICE]
+EACH_ENGINE = pytest.mark.parametrize("engine", ["cpu", "device"], indirect=True)
+
+
+def each_case(cases):
+    return pytest.mark.parametrize(("engine", "latency", "block_size"), cases, indirect=["engine"])
+
+
+@pytest.fixture
+def engine(request, monkeypatch):
+    """What carries out a Convolver's work."""
+    if request.param == "device":
+        monkeypatch.setattr(backends, "find_gpu", lambda *_: torch.device("cpu"))
+    return request.param
 
 
 def full(x, h):
@@ -37,9 +57,9 @@ def in_pieces(convolver, x, sizes, flush=True):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES)
+@each_case(CASES)
 @pytest.mark.parametrize(("length", "taps"), [(1, 1), (5, 300), (3000, 1), (3000, 65), (9000, 7000), (40_000, 12_345)])
-def test_whole_signal(rng, latency, block_size, length, taps, dtype):
+def test_whole_signal(rng, engine, latency, block_size, length, taps, dtype):
     if block_size == 1:  # a transform a sample
         length, taps = min(length, 1500), min(taps, 700)
     x = rng.standard_normal((2, length)).astype(dtype)
@@ -51,16 +71,18 @@ def test_whole_signal(rng, latency, block_size, length, taps, dtype):
     assert convolver.tail_samples == taps - 1
 
 
-@settings(max_examples=60, deadline=None)
+@EACH_ENGINE
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(0, 400), max_size=12),
     length=st.integers(0, 2500),
     taps=st.integers(1, 1500),
-    latency=st.sampled_from(LATENCIES[:2] + LATENCIES[3:]),
+    latency=st.data(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_split_is_the_whole(sizes, length, taps, latency, seed):
+def test_any_split_is_the_whole(engine, sizes, length, taps, latency, seed):
     rng = np.random.default_rng(seed)
+    latency = latency.draw(st.sampled_from(ON_DEVICE if engine == "device" else LATENCIES[:2] + LATENCIES[3:]))
     x, h = rng.standard_normal(length), rng.standard_normal(taps)
     convolver = Convolver(h, latency=latency[0], block_size=latency[1])
     y = in_pieces(convolver, x, sizes)
@@ -85,8 +107,8 @@ def test_block_latency_answers_each_block(rng):
     assert convolver.latency_samples == 95
 
 
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES[1:])
-def test_matrix(rng, latency, block_size):
+@each_case(CASES[1:])
+def test_matrix(rng, engine, latency, block_size):
     x, h = rng.standard_normal((3, 5000)), rng.standard_normal((2, 3, 900))
     h[1, 0] = 0
     expected = sum(full(x[i : i + 1], h[:, i]) for i in range(3))
@@ -94,8 +116,8 @@ def test_matrix(rng, latency, block_size):
     assert snr(in_pieces(convolver, x, [100, 0, 1, 2000]), expected) > 280
 
 
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES[1:])
-def test_several_paths_add_up_and_outputs_without_path_are_silent(rng, latency, block_size):
+@each_case(CASES[1:])
+def test_several_paths_add_up_and_outputs_without_path_are_silent(rng, engine, latency, block_size):
     x = rng.standard_normal((2, 3000))
     a, b = rng.standard_normal(800), rng.standard_normal(300)
     matrix = FilterMatrix(2, 3, (Path(2, 0, a), Path(0, 1, b), Path(2, 1, b), Path(2, 0, b)))
@@ -107,8 +129,8 @@ def test_several_paths_add_up_and_outputs_without_path_are_silent(rng, latency, 
     assert not y[1].any()
 
 
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES[1:])
-def test_origin_takes_the_lead_out(rng, latency, block_size):
+@each_case(CASES[1:])
+def test_origin_takes_the_lead_out(rng, engine, latency, block_size):
     x, h = rng.standard_normal((1, 2000)), rng.standard_normal(500)
     matrix = FilterMatrix(1, 1, (Path(0, 0, h),), origin=123)
     convolver = Convolver(matrix, latency=latency, block_size=block_size)
@@ -116,7 +138,8 @@ def test_origin_takes_the_lead_out(rng, latency, block_size):
     assert convolver.tail_samples == 376
 
 
-def test_one_filter_serves_any_leading_shape(rng):
+@EACH_ENGINE
+def test_one_filter_serves_any_leading_shape(rng, engine):
     x, h = rng.standard_normal((2, 3, 1000)).astype(np.float32), rng.standard_normal(64)
     convolver = Convolver(h, dtype="float64")
     y = np.concatenate([convolver.process(x), convolver.flush()], axis=-1)
@@ -124,8 +147,9 @@ def test_one_filter_serves_any_leading_shape(rng):
     assert snr(y, full(x, h[None, None])) > 140
 
 
+@EACH_ENGINE
 @pytest.mark.parametrize("shape", [(300,), (1, 300)])
-def test_flush_starts_anew(rng, shape):
+def test_flush_starts_anew(rng, engine, shape):
     x, h = rng.standard_normal((1, 800)), rng.standard_normal(shape)
     convolver = Convolver(h, latency="offline")
     first, second = in_pieces(convolver, x, [10]), in_pieces(convolver, x, [500])
@@ -135,9 +159,9 @@ def test_flush_starts_anew(rng, shape):
     np.testing.assert_allclose(in_pieces(convolver, x, []), first, atol=1e-10)
 
 
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES[1:])
+@each_case(CASES[1:])
 @pytest.mark.parametrize("taps", [40, 3000])
-def test_state_goes_on_elsewhere(rng, latency, block_size, taps):
+def test_state_goes_on_elsewhere(rng, engine, latency, block_size, taps):
     x, h = rng.standard_normal((2, 9000)), rng.standard_normal((2, taps))
     settings = {"latency": latency, "block_size": block_size}
     if block_size == 1:
@@ -152,10 +176,10 @@ def test_state_goes_on_elsewhere(rng, latency, block_size, taps):
         Convolver(h[:, 1:], **settings).set_state(first.get_state())
 
 
-@pytest.mark.parametrize(("latency", "block_size"), LATENCIES[1:])
+@each_case(CASES[1:])
 @pytest.mark.parametrize(("before", "after"), [(500, 500), (2000, 100), (100, 1500)])
 @pytest.mark.parametrize("fade", [0, 250])
-def test_set_ir_fades_between_the_two_convolutions(rng, latency, block_size, before, after, fade):
+def test_set_ir_fades_between_the_two_convolutions(rng, engine, latency, block_size, before, after, fade):
     x, g, h = rng.standard_normal((2, 6000)), rng.standard_normal((2, before)), rng.standard_normal((2, after))
     change = 2100 if after <= before else 80  # a longer filter reaches back no further than the shorter one did
     convolver = Convolver(g, latency=latency, block_size=block_size)
@@ -172,10 +196,11 @@ def test_set_ir_fades_between_the_two_convolutions(rng, latency, block_size, bef
     assert not y[:, length:].any() or np.abs(y[:, length:]).max() < 1e-9
 
 
-def test_a_change_during_a_fade(rng):
+@EACH_ENGINE
+def test_a_change_during_a_fade(rng, engine):
     x = rng.standard_normal((1, 4000))
     f, g, h = (rng.standard_normal((1, 300)) for _ in range(3))
-    convolver = Convolver(f, latency="zero")
+    convolver = Convolver(f, **{"latency": "zero"} if engine == "cpu" else {"latency": "block", "block_size": 20})
     pieces = [convolver.process(x[:, :1000])]
     convolver.set_ir(g, crossfade=400)
     pieces.append(convolver.process(x[:, 1000:1200]))
@@ -232,18 +257,20 @@ def test_a_state_can_be_set_during_a_fade(rng):
     assert snr(np.concatenate([begun, rest], axis=1), full(x, h)) > 280
 
 
-def test_before_the_first_block():
+@EACH_ENGINE
+def test_before_the_first_block(engine):
     convolver = Convolver(np.ones(10))
     convolver.reset()
     assert convolver.tail_samples == 9
     assert convolver.flush().shape == (0,)
-    assert Convolver(np.ones(10), latency="zero").latency_samples == 0
+    if engine == "cpu":
+        assert Convolver(np.ones(10), latency="zero").latency_samples == 0
     assert Convolver(np.ones(10), latency="block", block_size=32).latency_samples == 31
     assert Convolver(np.ones(10), channels=2).flush("float32").dtype == np.float32
 
 
-@pytest.mark.parametrize(("latency", "block_size"), [("block", 509), ("block", 4093), ("offline", 131_101)])
-def test_sizes_that_are_not_smooth(rng, latency, block_size):
+@each_case([(e, *case) for e in ("cpu", "device") for case in [("block", 509), ("block", 4093), ("offline", 131_101)]])
+def test_sizes_that_are_not_smooth(rng, engine, latency, block_size):
     x, h = rng.standard_normal((1, 60_000)).astype(np.float32), rng.standard_normal(20_000)
     y = in_pieces(Convolver(h, latency=latency, block_size=block_size), x, [100])
     assert snr(y, full(x, h[None])) > 130
@@ -255,9 +282,10 @@ def test_zero_latency_with_a_large_block_size_keeps_a_small_head(rng):
     assert convolver.process(rng.standard_normal((2, 16_384))).shape == (2, 16_384)
 
 
-def test_bytes_in_another_order(rng):
+@EACH_ENGINE
+def test_bytes_in_another_order(rng, engine):
     x, h = rng.standard_normal((1, 300)), rng.standard_normal(40)
-    convolver = Convolver(h.astype(">f8"), latency="zero")
+    convolver = Convolver(h.astype(">f8"), latency="block", block_size=10)
     assert snr(in_pieces(convolver, x.astype(">f8"), [7]), full(x, h[None])) > 280
 
 
@@ -273,8 +301,8 @@ def test_crossfade_does_not_click(rng):
     np.testing.assert_allclose(y[15_000:], -0.5 * x[15_000:], atol=1e-12)
 
 
-def test_torch_tensors_in_and_out(rng):
-    torch = pytest.importorskip("torch")
+@EACH_ENGINE
+def test_torch_tensors_in_and_out(rng, engine):
     x, h = torch.from_numpy(rng.standard_normal((2, 900))), torch.from_numpy(rng.standard_normal(100))
     convolver = Convolver(h)
     y = torch.cat([convolver.process(x), convolver.flush()], dim=-1)
@@ -315,6 +343,8 @@ def test_a_shared_filter_is_transformed_once(monkeypatch):
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones((2, 2, 3))), "2 channels"),
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones((2, 1, 3))), "2 outputs"),
         (lambda: Convolver(np.ones(3), channels=1).set_ir(np.ones(3), crossfade=-1), "crossfade"),
+        (lambda: Convolver(np.ones(3), device="cuda0"), "device cuda0: expected cpu, cuda"),
+        (lambda: Convolver(np.ones(3), device="mps"), "device mps: expected cpu, cuda"),
     ],
 )
 def test_bad_arguments_are_named(build, words):
@@ -322,6 +352,7 @@ def test_bad_arguments_are_named(build, words):
         build()
 
 
-def test_integers_are_refused():
+@EACH_ENGINE
+def test_integers_are_refused(engine):
     with pytest.raises(TypeError, match="int64"):
         Convolver(np.ones(3)).process(np.arange(5))

@@ -42,11 +42,12 @@ def test_help_is_quick(tmp_path):
     assert min(cpu if busy else wall) < HELP_SECONDS, (wall, cpu)
 
 
-def test_a_wav_on_the_cpu_loads_nothing_heavy(tmp_path, rng):
+@pytest.mark.parametrize("options", [(), ("--device", "cpu")])
+def test_a_wav_on_the_cpu_loads_nothing_heavy(tmp_path, rng, options):
     x, h = 0.1 * noise(rng, 2, 3000), decaying(rng, 2, 500)
     write(tmp_path / "in.wav", x, subtype="PCM_24")
     write(tmp_path / "ir.wav", h)
-    command = [sys.executable, "-c", LOADED, "apply", "in.wav", "ir.wav", "-o", "out.wav", "--device", "cpu"]
+    command = [sys.executable, "-c", LOADED, "apply", "in.wav", "ir.wav", "-o", "out.wav", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=30)
     loaded = set(done.stdout.split())
     assert {"numpy", "longconv_audio.rendering"} <= loaded

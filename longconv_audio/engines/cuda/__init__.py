@@ -4,7 +4,10 @@ gpus              what a plan asks of a device, for devices that are here and fo
 specialisations   from the sizes of a call to kernels, grids and shared memory: pure functions. The kernels of each
                   precision stand in half_kernels and single_kernels, what both have in common in plans
 tables            what the kernels read beside signals and filters
+rates, calibration   this machine's GPUs as planning knows them: measured once, and kept
+autotune          the fastest of a few plans by the device's clock, remembered
 compiler, cache   from a specialisation to a cubin, and the cubins of earlier runs
+files             files that are whole or not there, for these caches
 report            what the compiler made of a specialisation, read from the cubin
 arguments         the kernels' arguments, field by field
 launch            a loaded kernel on torch's device and stream

@@ -33,7 +33,8 @@ class Arguments(Struct):
             "dy_strides", "du_strides", "dpre_strides", "dpost_strides", "filter_strides",
         )],
         *[(name, ctypes.c_int) for name in (
-            "channels_per_filter", "batch", "channels", "length", "out_length", "rows_per_block",
+            "channels_per_filter", "planes", "batch", "channels", "length", "out_length", "tiles", "hop", "lead",
+            "rows_per_block",
         )],
         ("zero", ctypes.c_uint),
         ("mask", _pointer),
@@ -48,9 +49,21 @@ class FilterArguments(Struct):
         ("tap_strides", Strides),
         *[(name, ctypes.c_int) for name in (
             "filters", "taps", "length", "out_length", "offset", "direction", "circular",
-            "channels_per_filter", "chunks_per_filter", "chunks",
+            "channels_per_filter", "planes", "chunks_per_filter", "chunks",
         )],
         ("mask", _pointer),
+    ]  # fmt: skip
+
+
+class OuterArguments(Struct):
+    """One pass of the outermost DFT of long rows, from samples to planes or back."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("samples", "gate", "second", "second_gate", "planes")],
+        *[(name, Strides) for name in ("strides", "gate_strides", "second_strides", "second_gate_strides")],
+        *[(name, ctypes.c_int) for name in (
+            "points", "channels", "length", "first_row", "tiles", "hop", "lead", "span", "offset", "direction",
+        )],
     ]  # fmt: skip
 
 

@@ -195,7 +195,7 @@ def _backward_arguments(g: Geometry, chosen: Plan) -> Arguments:
 def _taps_gradient(g: Geometry, chosen: Plan, chunks: int, items: int, filters: int, taps: int, origin: int):
     """Of `taps` taps of each filter, the first of which is number `origin`."""
     arguments = filter_arguments(
-        g, taps, offset=g.offset - origin, filters=filters, channels_per_filter=g.channels // filters,
+        g, taps, offset=g.offset - origin, filters=filters, channels_per_filter=g.channels // filters, planes=1,
         chunks_per_filter=chunks // items, chunks=chunks,
     )  # fmt: skip
     return TapsGradient((-(-filters // chosen.filters_per_block), items), arguments)

@@ -6,16 +6,15 @@ whoever reads it, in this process or in another, finds the whole of it or nothin
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import struct
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 from .compiler import OPTIONS, Cubin, compile_kernel, compiler_version, source_folder, sources_digest
+from .files import write_whole
 
 # To be raised when the layout of an entry changes.
 _MAGIC = b"longconv cubin 2"
@@ -42,8 +41,8 @@ def cubin(header: str, name: str, arch: str, folder: Path | None = None, *, anew
     return found
 
 
-def cache_folder() -> Path | None:
-    """Where cubins are kept; None where the user has no home."""
+def cache_folder(kind: str = "cubins") -> Path | None:
+    """Where entries of a kind are kept; None where the user has no home."""
     named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
     try:
         if named and os.path.isabs(named):
@@ -52,7 +51,7 @@ def cache_folder() -> Path | None:
             base = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     except RuntimeError:
         return None
-    return base / "longconv-audio" / "cubins"
+    return base / "longconv-audio" / kind
 
 
 def _entry(header: str, name: str, arch: str, folder: Path) -> Path | None:
@@ -85,20 +84,10 @@ def _write(entry: Path, made: Cubin) -> None:
     symbol = made.symbol.encode()
     rest = _LENGTH.pack(len(symbol)) + symbol + made.code
     head = _HEAD.pack(_MAGIC, hashlib.sha256(rest).digest())
-    unfinished = None
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=entry.parent, prefix="unfinished-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(head + rest)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, entry)
+        write_whole(entry, head + rest)
     except OSError as error:
         _complain(error.strerror or str(error), str(entry.parent))
-        if unfinished is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished)
 
 
 def _complain(reason: str, folder: str) -> None:

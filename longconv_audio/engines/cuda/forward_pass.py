@@ -104,7 +104,7 @@ def row_arguments(g: Geometry, chosen: Plan) -> Arguments:
     filters = g.filters_shape[-2]
     arguments = Arguments(
         filter_strides=Strides(filters if g.per_item else 0, 1), channels_per_filter=g.channels // filters,
-        batch=g.batch, channels=g.channels, length=g.length, out_length=g.place.length,
+        planes=1, batch=g.batch, channels=g.channels, length=g.length, out_length=g.place.length,
         rows_per_block=chosen.rows_per_block, u_strides=Strides(*g.u),
     )  # fmt: skip
     if g.pre_gate is not None:

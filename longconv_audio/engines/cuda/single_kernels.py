@@ -6,6 +6,7 @@ Rows are of any lengths whose linear convolution has at most twice as many sampl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -18,7 +19,7 @@ from .plans import RESERVED, Kernel, Plan, Sizes, rows_per_block, rows_per_sum, 
 SINGLE_FACTORS = (
     (1, 8, 16), (1, 16, 16), (1, 16, 32), (1, 32, 32), (16, 8, 16), (16, 16, 16), (16, 16, 32), (32, 16, 32),
 )  # fmt: skip
-EXTENTS = ("whole", "padded", "doubled")
+EXTENTS = ("whole", "padded", "doubled", "tiled")
 
 
 def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
@@ -33,9 +34,47 @@ def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
     shape = _shape_for(sizes, gpu)
     kernel = shape.backward(gpu, _extent(shape, sizes), sizes.pre_gate, sizes.post_gate, filter_gradient)
-    made = _plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
-    scratch = 0 if shape.kept(gpu)[1] == "in_shared" else shape.points * 8
-    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
+    return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_tiles(points: int, sizes: Sizes, gpu: Gpu) -> Plan:
+    """The convolution of tiles of longer rows, `sizes.batch` of them, through so many points each."""
+    shape = _shape_of(points)
+    forward = shape.forward(gpu, "tiled", sizes.pre_gate, sizes.post_gate)
+    return _plan_of(shape, gpu, forward, rows_per_block(sizes, gpu, forward.blocks, shape.rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_tiles_backward(points: int, sizes: Sizes, gpu: Gpu) -> Plan:
+    """The filters' gradients of the same."""
+    shape = _shape_of(points)
+    kernel = shape.backward(gpu, "tiled", sizes.pre_gate, sizes.post_gate, True)
+    return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_planes(points: int, rows: int, channels: int, gpu: Gpu) -> Plan:
+    """The convolution of rows of so many complex points each: of the planes of longer rows."""
+    shape = _shape_of(points)
+    forward = shape.forward(gpu, "doubled", False, False)
+    dealt = rows_per_block(Sizes("fp32", 2 * points, 2 * points, rows, channels), gpu, forward.blocks, shape.rows)
+    return _plan_of(shape, gpu, forward, dealt)
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_planes_backward(points: int, rows: int, channels: int, gpu: Gpu, filter_gradient: bool) -> Plan:
+    """The same of their gradients."""
+    shape = _shape_of(points)
+    kernel = shape.backward(gpu, "doubled", False, False, filter_gradient)
+    dealt = rows_per_sum(Sizes("fp32", 2 * points, 2 * points, rows, channels), shape.rows)
+    return _backward_plan_of(shape, gpu, kernel, dealt)
+
+
+def planes_points(gpu: Gpu) -> tuple[int, ...]:
+    """The sizes that `plan_planes` and `plan_planes_backward` have on a device, ascending."""
+    shapes = [SingleShape(*factors) for factors in SINGLE_FACTORS]
+    return tuple(s.points for s in shapes if s.shared_bytes(s.cells(gpu)) <= gpu.shared_per_block)
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
@@ -47,7 +86,7 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
         yield shape.gradient(gpu)
         for extent, (pre, post) in product(EXTENTS, gates):
             yield shape.forward(gpu, extent, pre, post)
-            for filter_gradient in (True, False):
+            for filter_gradient in (True,) if extent == "tiled" else (True, False):
                 yield shape.backward(gpu, extent, pre, post, filter_gradient)
 
 
@@ -153,3 +192,13 @@ def _extent(shape: SingleShape, sizes: Sizes) -> str:
 def _plan_of(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
     factors = shape.factors
     return Plan(kernel, shape.spectrum(gpu), None, 0, factors, factors, rows, shape.rows, point_bytes=8)
+
+
+def _backward_plan_of(shape: SingleShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:
+    scratch = 0 if shape.kept(gpu)[1] == "in_shared" else shape.points * 8
+    made = _plan_of(shape, gpu, kernel, rows)
+    return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
+
+
+def _shape_of(points: int) -> SingleShape:
+    return next(s for s in (SingleShape(*factors) for factors in SINGLE_FACTORS) if s.points == points)

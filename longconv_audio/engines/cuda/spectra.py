@@ -40,7 +40,7 @@ def spectra_maker(g: Geometry, chosen: Plan) -> SpectraMaker:
     """For the filters of a call that is planned."""
     # Filters of all items are a row of filters like any other, so that their number may pass a grid's y axis.
     count = g.filters_shape[-2] * (g.filters_shape[0] if g.per_item else 1)
-    arguments = filter_arguments(g, g.taps, offset=g.offset, filters=count, channels_per_filter=1)
+    arguments = filter_arguments(g, g.taps, offset=g.offset, filters=count, channels_per_filter=1, planes=1)
     scales = None if g.number == "fp32" else count * chosen.points * chosen.point_bytes
     size = count * (chosen.points * chosen.point_bytes + (0 if scales is None else 4))
     return SpectraMaker(chosen.spectrum, (-(-count // chosen.filters_per_block), 1), arguments, scales, size)

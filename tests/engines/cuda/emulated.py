@@ -8,7 +8,7 @@ from pathlib import Path
 
 import harness
 
-from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments
+from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments, OuterArguments
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.launch import check_grid
 from longconv_audio.engines.cuda.specialisations import HalfShape
@@ -41,25 +41,31 @@ class EmulatedLauncher:
         check_grid(kernel, grid)
         self.launches.append((kernel, grid))
         device, given, written = harness.Device(), type(arguments).from_buffer_copy(arguments), []
-        for name, at, size, writes in self._memory(kernel, arguments):
+        for name, at, size, writes in self._memory(kernel, arguments, grid):
             held = device.move(at, size, writes)
+            if writes and kernel.struct == "OuterArguments" and name != "planes":
+                ctypes.memmove(held.ctypes.data, at, size)  # a launch writes some of the tiles
             setattr(given, name, held.ctypes.data)
             written += [(at, held)] if writes else []
-        struct = {"Arguments": "Arguments", "FilterArguments": "FilterArguments"}.get(kernel.struct, "")
+        struct = kernel.struct if kernel.struct in ("Arguments", "FilterArguments", "OuterArguments") else ""
         library = harness.build(kernel.header, kernel.name, struct, folder=self.folder)
         counters = device.launch(library, given, grid, kernel.threads, kernel.shared_bytes, self.seed)
         self.counted.append((kernel, bytes(arguments), counters))
         for at, held in written:
             ctypes.memmove(at, held.ctypes.data, held.nbytes)
 
-    def _memory(self, kernel, a):
+    def _memory(self, kernel, a, grid):
         """(name, address, bytes, whether it is written) of all that the kernel may touch."""
+        if isinstance(a, OuterArguments):
+            yield from self._outer(kernel, a, grid[1])
+            return
         n1, n2, n3 = factors_of(kernel.name)
         points, half = n1 * n2 * n3, kernel.header.startswith("half")
         sample, point = (2, 4) if half else (4, 8)
         if isinstance(a, Arguments):
             yield from self._rows(a, sample)
-            filters = 1 + (a.batch - 1) * a.filter_strides.batch + (a.channels - 1) // a.channels_per_filter
+            of_item = ((a.channels // a.planes - 1) // a.channels_per_filter + 1) * a.planes
+            filters = of_item + (a.batch // max(a.tiles, 1) - 1) * a.filter_strides.batch
             chunks = -(-a.batch // a.rows_per_block)
             found = [
                 ("spectrum", filters * points * point, False), ("spectrum_scale", filters * 4, False),
@@ -86,6 +92,22 @@ class EmulatedLauncher:
                 yield "tables", a.tables, table.numel() * table.element_size(), False
 
     @staticmethod
+    def _outer(kernel, a, rows: int):
+        r1, r2 = map(int, re.search(r"Shape<(\d+), (\d+)>", kernel.name).groups())
+        inverse, filters = "inverse" in kernel.name, "filter" in kernel.name
+        sample = 4 if filters or "Fp32" in kernel.name else 2
+        items = (a.first_row + rows - 1) // a.tiles + 1
+        for name, strides, writes in (
+            ("samples", "strides", inverse), ("gate", "gate_strides", False),
+            ("second", "second_strides", True), ("second_gate", "second_gate_strides", False),
+        ):  # fmt: skip
+            at, steps = getattr(a, name), getattr(a, strides)
+            if at:
+                last = (items - 1) * steps.batch + (a.channels - 1) * steps.channel + a.length
+                yield name, at, last * sample, writes
+        yield "planes", a.planes, rows * a.channels * r1 * r2 * a.points * 8, not inverse
+
+    @staticmethod
     def _rows(a, sample: int):
         for name, strides, length, writes in (
             ("u", "u", a.length, False), ("pre_gate", "pre", a.length, False),
@@ -95,7 +117,7 @@ class EmulatedLauncher:
         ):  # fmt: skip
             at, steps = getattr(a, name), getattr(a, f"{strides}_strides")
             if at:
-                last = (a.batch - 1) * steps.batch + (a.channels - 1) * steps.channel + length
+                last = (a.batch // max(a.tiles, 1) - 1) * steps.batch + (a.channels - 1) * steps.channel + length
                 yield name, at, last * sample, writes
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from .cost_model import (
+from ..cost_model import (
     CALL,
     MULTIPLY_ADD,
     VECTOR_ROWS,
@@ -90,6 +90,16 @@ class StreamPlan:
     nanoseconds: float
     memory: int
     group: int = 1
+
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of a channel that one call transforms."""
+        return self.rows * self.hop
+
+    @property
+    def work(self) -> float:
+        """What the plan costs in proportion to another."""
+        return self.nanoseconds
 
     def __str__(self) -> str:
         runs = ", ".join(

@@ -1,0 +1,106 @@
+// The last pass of a long convolution: planes to rows times their gate, and, where they are asked for, the same rows times
+// another one. And of filters: the planes of a gradient to the taps'.
+#pragma once
+
+#include "outer_forward.cuh"
+
+namespace outer {
+
+template <class S>
+DEVICE void load_planes(Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
+  const float* planes = planes_at<S>(a, at) + Index(S::R1 > 1 ? at.warp : 0) * (2 * a.points);
+  UNROLL
+  for (int d = 0; d < S::R2; ++d) {
+    const float* from = planes + Index(d * S::R1) * (2 * a.points);
+    v[d] = {memory::load(from), memory::load(from + a.points)};
+  }
+}
+
+// With z[n] = sum over k1 of W_R^(-n1 (k1 - 1/4)) W_M^(-n2 (k1 + (R - 1) / 4)) Y[k1], and a factor 1/R:
+//
+//   n1 k1 / R + n2 k1 / M  =  a c / R1 + (b I + n2) c / M  +  b d / R2 + n2 R1 d / M  (mod 1)
+//
+// is a twist for the sums over d and one for those over c. What is left of the quarters, n1 / 4R - n2 (R - 1) / 4M, is a
+// factor of each column of c times a constant of each register.
+template <class S>
+DEVICE void inverse(Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
+  const unsigned points = S::R * a.points, n2 = at.n2, quarters = n2 * (S::R - 1);
+  constexpr float scale = 1.0f / S::R;
+  if constexpr (S::R1 == 1) {
+    fft::dft_scaled<+1>(v, twist<S::R2>(n2, points), scale * unit(quarters, 4 * points));
+  } else {
+    fft::dft<+1>(v, twist<S::R2>(S::R1 * n2, points));
+    exchange_to_c<S>(v, memory::shared_base(), at.warp, at.lane);
+    UNROLL
+    for (int i = 0; i < S::parts; ++i) {
+      const unsigned further = (at.warp * S::parts + i) * a.points;
+      Complex column[S::R1];
+      UNROLL
+      for (int c = 0; c < S::R1; ++c) column[c] = v[i * S::R1 + c];
+      fft::dft_scaled<+1>(column, twist<S::R1>(further + n2, points), scale * unit(quarters - further, 4 * points));
+      UNROLL
+      for (int c = 0; c < S::R1; ++c) v[i * S::R1 + c] = column[c];
+    }
+  }
+  constexpr int last = S::R1 > 1 ? S::R1 : S::R2;
+  UNROLL
+  for (int r = 0; r < S::held; ++r) v[r] = fft::root(-(r % last), 4 * last) * v[r];
+}
+
+// The gate's samples, which will be wanted when all transforms are done.
+template <class S, class Number>
+DEVICE void prefetch_row(const OuterArguments& a, const Place& at) {
+  const int start = at.tile * a.hop + at.n2;
+  const auto* row = row_of<Number>(a.gate, a.gate_strides, at) + start;
+  const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
+  each_n1<S>(at.warp, [&](int, int n1) {
+    if (n1 * a.points < left) ptx::prefetch(row + n1 * a.points);
+  });
+}
+
+// On as many blocks as outer_forward.
+template <class S, class Number>
+KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a) {
+  const int points = S::R * a.points;
+  Complex v[S::held];
+  {
+    const Place at = place_of<S>(a);
+    load_planes<S>(v, a, at);
+    if (a.gate) prefetch_row<S, Number>(a, at);
+    inverse<S>(v, a, at);
+  }
+  NO_UNROLL
+  for (int result = 0; result < (a.second ? 2 : 1); ++result) {
+    const Place at = place_of<S>(a);
+    const int start = at.tile * a.hop + at.n2;
+    void* tensor = result == 0 ? a.samples : a.second;
+    const void* gate = result == 0 ? a.gate : a.second_gate;
+    auto* row = ptx::opaque(row_of<Number>(tensor, result == 0 ? a.strides : a.second_strides, at) + start);
+    const Strides gate_strides = result == 0 ? a.gate_strides : a.second_gate_strides;
+    const auto* factors = gate ? ptx::opaque(row_of<Number>(gate, gate_strides, at) + start) : nullptr;
+    const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
+    each_n1<S>(at.warp, [&](int r, int n1) {
+      UNROLL
+      for (int part = 0; part < 2; ++part) {
+        const int n = n1 * a.points + part * points;
+        const float sample = part == 0 ? v[r].re : v[r].im;
+        const float factor = gate ? to_float(Number(), memory::load_if(n < left, factors + n)) : 1.0f;
+        memory::store_if(n < left, row + n, rounded(Number(), sample * factor));
+      }
+    });
+  }
+}
+
+template <class S>
+KERNEL(S::threads, S::blocks_per_multiprocessor) outer_filter_inverse(OuterArguments a) {
+  const Place at = place_of<S>(a);
+  float* taps = row_of<Fp32>(a.samples, a.strides, at);
+  Complex v[S::held];
+  load_planes<S>(v, a, at);
+  inverse<S>(v, a, at);
+  each_tap<S>(a, at, [&](int r, int part, int tap, float sign) {
+    memory::store(taps + tap, sign * (part == 0 ? v[r].re : v[r].im));
+  });
+}
+
+}  // namespace outer
