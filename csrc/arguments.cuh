@@ -100,6 +100,41 @@ struct OuterArguments {
   int offset, direction;   // of a filter, as in FilterArguments
 };
 
+// The inner convolutions of long rows, forward or backward, in half precision.
+//
+// A plane row is a row of M complex points, a word each: real part in the low half, imaginary part in the high half, both
+// fp16. Every `planes_per_row` channels are the inner rows of one channel of the long transform and have their scales in
+// common: the points of tile t of 32, of parts below 2^4, stand for `in_scale[(item, channel / planes_per_row), t]` times
+// themselves. A scale is a power of two of 2^-126 to 2^126, or 0. What comes out stands for `out_scale[item, channel]`
+// times itself.
+//
+// A block walks rows as in Arguments. Rows may be written over those they come of.
+struct PlaneArguments {
+  const void* u;          // what x = u pre_gate became in the outer transform
+  void* y;                // forward only
+  const void* spectrum;   // as in Arguments
+  const float* spectrum_scale;
+  const void* tables;
+  const float* in_scale;  // of u
+  float* out_scale;       // of y
+
+  // backward only
+  const void* g;          // what z = dy post_gate became
+  const float* g_scale;
+  void* dx;               // T^-1 (conj K T g)
+  float* dx_scale;
+  float2* dspectrum;      // (filter, channel of it, chunk, points): sums of conj(T x) T g
+  void* scratch;
+
+  Strides strides;         // of u, y, g and dx, in points; rows start on 16 bytes
+  Strides filter_strides;  // in filters: batch is 0 unless each item has its own
+  int channels_per_filter;  // of the long transform's channels
+  int planes_per_row;
+  int batch, channels;
+  int rows_per_block;
+  unsigned zero;  // as in Arguments
+};
+
 // The switches that every convolution kernel has, whatever its precision.
 //
 // ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a

@@ -132,6 +132,21 @@ struct WarpBackward {
   static constexpr unsigned shared_bytes = constants + warps * warp_bytes;
 };
 
+// The sums of W::warps warps, each W::warp_bytes further in shared memory, always in the same order.
+template <class F, class W>
+DEVICE void store_sums_of_warps(float2* dspectrum, unsigned first, int channel) {
+  float4* to = reinterpret_cast<float4*>(dspectrum) +
+               (static_cast<Index>(channel) * ptx::blocks_y() + ptx::block_y()) * Gradient<F>::pieces;
+  for (int i = ptx::thread(); i < Gradient<F>::pieces; i += W::threads) {
+    float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
+    for (int w = 0; w < W::warps; w++) {
+      const float4 v = memory::load_shared<float4>(first + w * W::warp_bytes + i * 16);
+      sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    }
+    memory::store(to + i, sum);
+  }
+}
+
 template <class Number, class F, class S>
 KERNEL((WarpBackward<Number, F, S>::threads), (WarpBackward<Number, F, S>::blocks_per_multiprocessor))
 half_backward_warp(Arguments a) {
@@ -215,18 +230,8 @@ half_backward_warp(Arguments a) {
     }
   }
 
-  // The warps' sums, always in the same order.
   ptx::block_barrier();
-  float4* to = reinterpret_cast<float4*>(a.dspectrum) +
-               (static_cast<Index>(rows.channel) * ptx::blocks_y() + ptx::block_y()) * Gradient<F>::pieces;
-  for (int i = ptx::thread(); i < Gradient<F>::pieces; i += W::threads) {
-    float4 sum = make_float4(0.f, 0.f, 0.f, 0.f);
-    for (int w = 0; w < W::warps; w++) {
-      const float4 v = memory::load_shared<float4>(shared + W::constants + w * W::warp_bytes + i * 16);
-      sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
-    }
-    memory::store(to + i, sum);
-  }
+  store_sums_of_warps<F, W>(a.dspectrum, shared + W::constants, rows.channel);
 }
 
 // ---- a row in a block

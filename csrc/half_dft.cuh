@@ -8,6 +8,9 @@
 #include "memory.cuh"
 
 DEVICE unsigned negative_operand(unsigned x) { return x ^ 0x80008000u; }
+DEVICE uint4 negative_operand(uint4 x) {
+  return make_uint4(negative_operand(x.x), negative_operand(x.y), negative_operand(x.z), negative_operand(x.w));
+}
 
 // Data as B operand: blocks of 8 rows, tiles of 8 columns.
 template <int BLOCKS, int TILES>
@@ -45,6 +48,24 @@ DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const RealRows<N / 8, TIL
   }
   return y;
 }
+// The same of complex data, and (INVERSE) its inverse.
+template <bool INVERSE, int N, int TILES>
+DEVICE Accumulators complex_dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
+  Accumulators y;
+  UNROLL for (int s = 0; s < N / 16; s++) {
+    const uint4 i = a.im[s], negative = negative_operand(i);
+    ptx::mma(Fp16(), y.re, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y.im, a.re[s], x.im[2 * s][tile], x.im[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y.re, INVERSE ? i : negative, x.im[2 * s][tile], x.im[2 * s + 1][tile]);
+    ptx::mma(Fp16(), y.im, INVERSE ? negative : i, x.re[2 * s][tile], x.re[2 * s + 1][tile]);
+  }
+  return y;
+}
+// A row of complex points has no zeros to pass over.
+template <int N, int TILES>
+DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile, int = N / 16) {
+  return complex_dft_of_rows<false>(a, x, tile);
+}
 // The last one, of which the real part is wanted. Steps whose bit is not in `steps` are zero and passed over.
 template <int N, int TILES>
 DEVICE void real_inverse_dft_of_rows(float (&y)[4], const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile,
@@ -62,9 +83,7 @@ struct MiddleMatrix {
   uint4 re, im, negative_im;
   DEVICE MiddleMatrix load(unsigned table, int lane) {
     const RowMatrix<16> a = RowMatrix<16>::load(table, 0, lane);
-    const uint4 i = a.im[0];
-    return {a.re[0], i,
-            make_uint4(negative_operand(i.x), negative_operand(i.y), negative_operand(i.z), negative_operand(i.w))};
+    return {a.re[0], a.im[0], negative_operand(a.im[0])};
   }
 };
 template <bool INVERSE, int TILES>

@@ -71,10 +71,10 @@ DEVICE void load_inner_twiddles(uint4 (&to)[F::tiles], unsigned tables, int unit
   }
 }
 
-// Column p of the row: its N1-point DFT, 16 rows of it, and what of the twiddle depends on p, into the exchange.
-template <class F>
-DEVICE void outer_dft(unsigned tables, const RowMatrix<F::n1>& matrix, const Exchange<F>& exchange,
-                      const RealRows<F::n1 / 8, F::tiles>& x, int block, int p, int steps, int lane) {
+// Column p of the row, real or complex: its N1-point DFT, 16 rows of it, and what of the twiddle depends on p, into the exchange.
+template <class F, class Rows>
+DEVICE void outer_dft(unsigned tables, const RowMatrix<F::n1>& matrix, const Exchange<F>& exchange, const Rows& x, int block, int p,
+                      int steps, int lane) {
   const uint4 twiddle = load_two(tables + Tables<F>::outer_by_k1 + (16 * block + lane / 4 + F::n1 * p) * 8, 64);
   const unsigned to = exchange.column(p, lane) + block * 16 * Exchange<F>::row;
   UNROLL for (int j = 0; j < F::tiles; j++)

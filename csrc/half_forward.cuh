@@ -28,8 +28,8 @@ DEVICE Sample* row_of(void* tensor, Strides strides, int item, int channel) {
 }
 
 // What a block loads once: tables, and the filter's spectrum where it is kept; a barrier is the caller's.
-template <class F, bool RESIDENT>
-DEVICE void load_constants(unsigned tables, unsigned spectrum, const Arguments& a, const Rows& rows, int threads) {
+template <class F, bool RESIDENT, class Given>
+DEVICE void load_constants(unsigned tables, unsigned spectrum, const Given& a, const Rows& rows, int threads) {
   memory::async_copy_block(tables, a.tables, Tables<F>::bytes, threads);
   if (RESIDENT)
     memory::async_copy_block(spectrum, static_cast<const char*>(a.spectrum) + rows.filter * Spectrum<F>::bytes, Spectrum<F>::bytes,
@@ -42,7 +42,8 @@ template <class F, bool RESIDENT>
 struct FilterEntries {
   unsigned shared;
   const uint4* device;
-  DEVICE FilterEntries of(unsigned shared, const Arguments& a, const Rows& rows) {
+  template <class Given>
+  DEVICE FilterEntries of(unsigned shared, const Given& a, const Rows& rows) {
     // Opaque, so that an address that is used in all of a row's parts is not worked out and kept for each of them.
     return {shared, ptx::opaque(static_cast<const uint4*>(a.spectrum) + rows.filter * Spectrum<F>::entries)};
   }
@@ -65,8 +66,8 @@ struct WarpForward {
 };
 
 // A row's way to its spectrum, 16 rows of it at a time.
-template <class F>
-DEVICE SpectrumRows<F> warp_dft(unsigned tables, const RealRows<F::p / 8, F::tiles>& x, int steps, int m, int lane) {
+template <class F, class Data>
+DEVICE SpectrumRows<F> warp_dft(unsigned tables, const Data& x, int steps, int m, int lane) {
   using T = Tables<F>;
   ColumnTiles<F> columns;
   const auto matrix = RowMatrix<F::p>::load(tables + T::rows, m, lane);

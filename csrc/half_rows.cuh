@@ -151,6 +151,10 @@ struct Staging {
     const uint2 v = memory::load_shared<uint2>(at);
     to[0] = v.x, to[1] = v.y;
   }
+  DEVICE void run(unsigned (&to)[4], unsigned at) {
+    const uint4 v = memory::load_shared<uint4>(at);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  }
 };
 
 // A row and its gate, or the row alone.

@@ -32,7 +32,7 @@ struct Shape {
   static constexpr int columns = R1 > 1 ? 32 : threads;  // n2 of a block
   static constexpr int shared_bytes = R1 > 1 ? R * 32 * 8 : 0;
   static constexpr int parts = R1 > 1 ? R2 / R1 : 1;  // columns of a that a thread holds
-  static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : 1024) / threads;
+  static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : parts == 2 ? 768 : 1024) / threads;
 
   static_assert(R1 == 1 || (R1 <= R2 && R1 >= 8), "registers for a column of b hold those of a");
 };

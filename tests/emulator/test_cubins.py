@@ -6,7 +6,7 @@ Those that hold most at a time; the others are parts of them. All there are: ``l
 import pytest
 from test_half import TENSOR_INSTRUCTIONS
 
-from longconv_audio.engines.cuda import report
+from longconv_audio.engines.cuda import half_planes, report
 from longconv_audio.engines.cuda.compiler import compile_kernel, compiler_version
 from longconv_audio.engines.cuda.errors import CompilerError
 from longconv_audio.engines.cuda.gpus import KNOWN
@@ -43,6 +43,11 @@ def test_half_precision(arch, points):
         kernels = [shape.tables()] + ([shape.spectrum(gpu), shape.gradient(gpu)] if number == "fp16" else [])
         for row in rows(kernels, gpu):
             assert not row.tensor_instructions
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_complex_rows_in_half_precision(arch):
+    assert len(list(rows(half_planes.all_kernels(KNOWN[arch]), KNOWN[arch]))) >= 2 * len(FACTORS) - 1
 
 
 @pytest.mark.parametrize("points", [128, 1024, 16384])

@@ -67,6 +67,23 @@ class OuterArguments(Struct):
     ]  # fmt: skip
 
 
+class PlaneArguments(Struct):
+    """The inner convolutions of long rows, forward or backward."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in (
+            "u", "y", "spectrum", "spectrum_scale", "tables", "in_scale", "out_scale",
+            "g", "g_scale", "dx", "dx_scale", "dspectrum", "scratch",
+        )],
+        ("strides", Strides),
+        ("filter_strides", Strides),
+        *[(name, ctypes.c_int) for name in (
+            "channels_per_filter", "planes_per_row", "batch", "channels", "rows_per_block",
+        )],
+        ("zero", ctypes.c_uint),
+    ]  # fmt: skip
+
+
 class TableArguments(Struct):
     """Of the kernel that makes tables: where to."""
 

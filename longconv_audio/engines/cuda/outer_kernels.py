@@ -44,7 +44,8 @@ class OuterShape:
 
     @property
     def blocks(self) -> int:
-        return (512 if self.r2 == 32 else 1024) // self.threads
+        in_all = 512 if self.r2 == 32 else 768 if self.r2 == 2 * self.r1 else 1024
+        return in_all // self.threads
 
     def fits(self, gpu: Gpu) -> bool:
         return self.shared_bytes <= gpu.shared_per_block

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from . import half_kernels, outer_kernels, single_kernels
+from . import half_kernels, half_planes, outer_kernels, single_kernels
 from .gpus import Gpu
 from .half_kernels import HALF_FACTORS, HalfShape
 from .plans import GRID_Y, RESERVED, Kernel, Plan, Sizes
@@ -45,6 +45,7 @@ def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool = True) -> Plan:
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     """Every specialisation that a call on the device may ask for, once."""
     yield from half_kernels.all_kernels(gpu)
+    yield from half_planes.all_kernels(gpu)
     yield from single_kernels.all_kernels(gpu)
     yield from outer_kernels.all_kernels(gpu)
 

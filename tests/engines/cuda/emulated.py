@@ -8,7 +8,7 @@ from pathlib import Path
 
 import harness
 
-from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments, OuterArguments
+from longconv_audio.engines.cuda.arguments import Arguments, FilterArguments, OuterArguments, PlaneArguments
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.launch import check_grid
 from longconv_audio.engines.cuda.specialisations import HalfShape
@@ -37,16 +37,22 @@ class EmulatedLauncher:
         return self._tables.values()
 
     def launch(self, kernel, arguments, grid) -> None:
-        """On copies with nothing beside them; what is written starts as NaNs."""
+        """On copies with nothing beside them; what is written, and not read before, starts as NaNs."""
         check_grid(kernel, grid)
         self.launches.append((kernel, grid))
         device, given, written = harness.Device(), type(arguments).from_buffer_copy(arguments), []
-        for name, at, size, writes in self._memory(kernel, arguments, grid):
-            held = device.move(at, size, writes)
-            if writes and kernel.struct == "OuterArguments" and name != "planes":
-                ctypes.memmove(held.ctypes.data, at, size)  # a launch writes some of the tiles
-            setattr(given, name, held.ctypes.data)
-            written += [(at, held)] if writes else []
+        memory = list(self._memory(kernel, arguments, grid))
+        changed = {at for _, at, _, writes in memory if writes}
+        places = {}
+        for name, at, size, writes in memory:
+            if at not in places:
+                places[at] = device.move(at, size, at in changed)
+                written += [(at, places[at])] if at in changed else []
+            # What is read where it is written; and rows of which a launch writes some of the tiles.
+            kept = kernel.struct == "OuterArguments" and name != "planes"
+            if at in changed and (kept or not writes):
+                ctypes.memmove(places[at].ctypes.data, at, size)
+            setattr(given, name, places[at].ctypes.data)
         struct = kernel.struct if kernel.struct in ("Arguments", "FilterArguments", "OuterArguments") else ""
         library = harness.build(kernel.header, kernel.name, struct, folder=self.folder)
         counters = device.launch(library, given, grid, kernel.threads, kernel.shared_bytes, self.seed)
@@ -72,6 +78,8 @@ class EmulatedLauncher:
                 ("dspectrum", a.channels * chunks * points * 8, True),
                 ("scratch", a.channels * chunks * points * point, True), ("mask", points, False),
             ]  # fmt: skip
+        elif isinstance(a, PlaneArguments):
+            found = self._planes(a, points)
         elif isinstance(a, FilterArguments) and (a.dk or a.dd):
             of_items = a.chunks // a.chunks_per_filter * a.filters
             sums = a.filters * a.channels_per_filter * a.chunks * points * 8
@@ -106,6 +114,21 @@ class EmulatedLauncher:
                 last = (items - 1) * steps.batch + (a.channels - 1) * steps.channel + a.length
                 yield name, at, last * sample, writes
         yield "planes", a.planes, rows * a.channels * r1 * r2 * a.points * 8, not inverse
+
+    @staticmethod
+    def _planes(a, points: int):
+        rows, chunks = a.batch * a.channels, -(-a.batch // a.rows_per_block)
+        planes = ((a.batch - 1) * a.strides.batch + (a.channels - 1) * a.strides.channel + points) * 4
+        scales = rows // a.planes_per_row * points // 32 * 4
+        channels = a.channels // a.planes_per_row // a.channels_per_filter * a.planes_per_row
+        filters = channels + (a.batch - 1) * a.filter_strides.batch
+        sums = a.channels * chunks * points
+        yield from (
+            ("u", planes, False), ("g", planes, False), ("y", planes, True), ("dx", planes, True),
+            ("in_scale", scales, False), ("g_scale", scales, False), ("out_scale", rows * 4, True),
+            ("dx_scale", rows * 4, True), ("spectrum", filters * points * 4, False),
+            ("spectrum_scale", filters * 4, False), ("dspectrum", sums * 8, True), ("scratch", sums * 4, True),
+        )  # fmt: skip
 
     @staticmethod
     def _rows(a, sample: int):
