@@ -48,6 +48,7 @@ struct Arguments {
   int tiles, hop, lead;  // of a batch item, where rows are tiles (single_rows.cuh): samples from one to the next, and before it
   int rows_per_block;
   unsigned zero;  // always 0, which the compiler cannot know: added to an address, it keeps a load inside its loop
+  const unsigned char* mask;  // SPARSE only: of each bin, in natural order, whether it is kept
 };
 
 // Filter taps to spectrum, and the spectrum's gradient back to taps.
@@ -77,6 +78,7 @@ struct FilterArguments {
   int planes;               // as in Arguments: filters are those of planes
   int chunks_per_filter;    // and how many chunks of each
   int chunks;               // in all
+  const unsigned char* mask;  // the bins that are kept, as in Arguments, or null for all
 };
 
 // One pass of the outermost DFT of long rows, from samples to planes or back: see outer_rows.cuh. Block_y is a row of the
@@ -139,9 +141,11 @@ struct PlaneArguments {
 //
 // ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a
 // look at the end of the row inside it.
-template <bool PRE_GATE, bool POST_GATE, bool ALIGNED>
+// SPARSE: there is a mask, and units of which nothing is kept are passed over.
+template <bool PRE_GATE, bool POST_GATE, bool ALIGNED, bool SPARSE = false>
 struct Switches {
   static constexpr bool pre_gate = PRE_GATE;
   static constexpr bool post_gate = POST_GATE;
   static constexpr bool aligned = ALIGNED;
+  static constexpr bool sparse = SPARSE;
 };

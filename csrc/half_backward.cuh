@@ -171,6 +171,7 @@ half_backward_warp(Arguments a) {
   if (rows.first + warp < rows.end) x_input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
   gradient.clear(here(0), 32);
   load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
@@ -188,6 +189,7 @@ half_backward_warp(Arguments a) {
     meet();
     z_input.copy(dy(item), post(item), a.out_length, lane);
     UNROLL for (int m = 0; m < blocks; m++) {
+      if (!(mask.blocks() >> m & 1)) continue;
       x_spectrum[m] = warp_dft<F>(tables_at(item + m), x, steps_of<F>(a.length), m, lane);
       if (S::post_gate) {
         const unsigned tables = tables_at(item + m + 4);
@@ -200,7 +202,7 @@ half_backward_warp(Arguments a) {
     if (S::post_gate)
       UNROLL for (int m = 0; m < blocks; m++) {
         const auto matrix = RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, lane);
-        const auto y = last_dft<F>(matrix, back, filter_scale * x_scale);
+        const auto y = last_dft<F>(matrix, back, filter_scale * x_scale, mask.blocks());
         RowGradients::of(a, item, rows.channel, run).template store_gate<Number, F, S>(y, 0, a.out_length - run, m);
       }
 
@@ -212,6 +214,7 @@ half_backward_warp(Arguments a) {
     meet();
     if (item + W::warps < rows.end) x_input.copy(u(item + W::warps), pre(item + W::warps), a.length, lane);
     UNROLL for (int m = 0; m < blocks; m++) {
+      if (!(mask.blocks() >> m & 1)) continue;
       const unsigned tables = tables_at(item + m + 12);
       const auto z_spectrum = warp_dft<F>(tables, x, steps_of<F>(a.out_length), m, lane);
       const auto fold = FoldTwiddle::load(tables + T::fold, lane);
@@ -222,7 +225,7 @@ half_backward_warp(Arguments a) {
     }
     UNROLL for (int m = 0; m < blocks; m++) {
       const auto matrix = RowMatrix<F::p>::load(tables_at(item + m + 20) + T::rows, m, lane);
-      const auto dx = last_dft<F>(matrix, back, filter_scale * z_scale);
+      const auto dx = last_dft<F>(matrix, back, filter_scale * z_scale, mask.blocks());
       RowGradients::of(a, item, rows.channel, run).template store_input<Number, F, S>(dx, 0, a.length - run, m);
     }
   }
@@ -247,7 +250,7 @@ struct GroupBackward {
   static constexpr unsigned input = through_exchange ? 0 : Exchange<F>::bytes;
   static constexpr unsigned tables = input + Input::bytes > Exchange<F>::bytes ? input + Input::bytes : Exchange<F>::bytes;
   static constexpr unsigned peaks = tables + Tables<F>::bytes, scale = peaks + Peaks::bytes;
-  static constexpr unsigned gradient = scale + 16;  // the filter's scale is kept there, for want of a register
+  static constexpr unsigned kept = scale + 4, gradient = scale + 16;  // the filter's scale, and the mask, for want of registers
   static constexpr unsigned spectrum = gradient + Gradient<F>::bytes;
   static constexpr unsigned shared_bytes = spectrum + (resident ? 2 * Spectrum<F>::bytes : 0);
   static constexpr int columns = F::p / warps, further = warps * F::q;  // see GroupForward
@@ -284,7 +287,9 @@ half_backward_group(Arguments a) {
   };
   gradient.clear(ptx::thread(), G::threads);
   load_constants<F, G::resident>(shared + G::tables, filter.shared, a, rows, G::threads);
+  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   if (ptx::thread() == 0) memory::store_shared(shared + G::scale, memory::load(a.spectrum_scale + rows.filter));
+  mask.put(shared + G::kept, ptx::thread());
   if (!G::through_exchange) x_input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
 
   // What is in the exchange, through its last DFT to `store`; then the next input into it. Returns what undoes its level.
@@ -302,12 +307,13 @@ half_backward_group(Arguments a) {
       const Place at = place(phase + 1);
       const int run = first_run<F>(at.warp * F::q, at.lane);
       const float of_both = scale * memory::load_shared<float>(shared + G::scale);
+      const auto kept = mask.get(shared + G::kept);
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> back;
         load_column<F>(back, exchange, at.warp + i * G::warps, at.lane);
         auto last = [&](int m) {
-          const auto matrix = RowMatrix<F::n1>::load(tables_at(phase + m) + T::outer, m, at.lane);
-          store(last_dft<F>(matrix, back, of_both), run, i * G::further, m);
+          const auto matrix = kept.only_kept(RowMatrix<F::n1>::load(tables_at(phase + m) + T::outer, m, at.lane), at.lane);
+          store(last_dft<F>(matrix, back, of_both, kept.blocks()), run, i * G::further, m);
         };
         if constexpr (S::aligned) {
           UNROLL for (int m = 0; m < F::outer_blocks; m++) last(m);
@@ -324,11 +330,13 @@ half_backward_group(Arguments a) {
     if (!next) return 0.f;
     const Place at = place(phase + 2);
     const Level level = level_of<Number>(peaks.get(at.lane));
+    const auto kept = mask.get(shared + G::kept);
     NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
       RealRows<F::n1 / 8, F::tiles> x;
       input.load(x, level, length, p * F::q, at.lane);
       if (G::through_exchange) meet();
       UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+        if (!(kept.blocks() >> m & 1)) continue;
         const unsigned tables = tables_at(phase + m + 2);
         const auto matrix = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
         outer_dft<F>(tables, matrix, exchange, x, m, p, steps_of<F>(length), at.lane);
@@ -352,7 +360,8 @@ half_backward_group(Arguments a) {
     {
       const Place at = place(item + 2);
       const Stash<F> stash = stash_at(item);
-      NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+      const auto kept = mask.get(shared + G::kept);
+      NO_UNROLL for (int unit = kept.first_unit(at.warp, at.lane); unit < F::units; unit = kept.next_unit(unit, at.lane)) {
         const unsigned tables = tables_at(item + unit);
         const auto inner = InnerMatrices::load<F>(tables, at.lane);
         uint4 twiddle[F::tiles];
@@ -375,7 +384,8 @@ half_backward_group(Arguments a) {
     if (!G::through_exchange && item + 1 < rows.end) x_input.copy(u(item + 1), pre(item + 1), a.length, place(item + 4).thread);
     const Place at = place(item + 5);
     const Stash<F> stash = stash_at(item + 1);
-    NO_UNROLL for (int unit = at.warp; unit < F::units; unit += G::warps) {
+    const auto kept = mask.get(shared + G::kept);
+    NO_UNROLL for (int unit = kept.first_unit(at.warp, at.lane); unit < F::units; unit = kept.next_unit(unit, at.lane)) {
       const unsigned tables = tables_at(item + unit + 2);
       const auto inner = InnerMatrices::load<F>(tables, at.lane);
       uint4 twiddle[F::tiles];

@@ -66,11 +66,13 @@ template <int N, int TILES>
 DEVICE Accumulators dft_of_rows(const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile, int = N / 16) {
   return complex_dft_of_rows<false>(a, x, tile);
 }
-// The last one, of which the real part is wanted.
+// The last one, of which the real part is wanted. Steps whose bit is not in `steps` are zero and passed over.
 template <int N, int TILES>
-DEVICE void real_inverse_dft_of_rows(float (&y)[4], const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile) {
+DEVICE void real_inverse_dft_of_rows(float (&y)[4], const RowMatrix<N>& a, const ComplexRows<N / 8, TILES>& x, int tile,
+                                     unsigned steps = ~0u) {
   UNROLL for (int i = 0; i < 4; i++) y[i] = 0;
   UNROLL for (int s = 0; s < N / 16; s++) {
+    if (!(steps >> s & 1)) continue;
     ptx::mma(Fp16(), y, a.re[s], x.re[2 * s][tile], x.re[2 * s + 1][tile]);
     ptx::mma(Fp16(), y, a.im[s], x.im[2 * s][tile], x.im[2 * s + 1][tile]);
   }

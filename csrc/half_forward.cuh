@@ -4,6 +4,7 @@
 // the block's warps share a row: the outermost DFT crosses shared memory, the inner ones stay in registers.
 #pragma once
 #include "half_exchange.cuh"
+#include "half_mask.cuh"
 #include "half_rows.cuh"
 
 // The channel and batch items of this block.
@@ -105,6 +106,7 @@ half_forward_warp(Arguments a) {
   auto here = [&](int phase) { return static_cast<int>(ptx::thread() % 32) | (phase & static_cast<int>(a.zero)); };
   if (rows.first + warp < rows.end) input.copy(u(rows.first + warp), pre(rows.first + warp), a.length, here(0));
   load_constants<F, true>(shared + W::tables, filter.shared, a, rows, W::threads);
+  const auto mask = Mask<F, W::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
   ptx::block_barrier();
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
@@ -122,6 +124,7 @@ half_forward_warp(Arguments a) {
 
     ComplexRows<F::p / 8, F::tiles> z;
     UNROLL for (int m = 0; m < F::row_blocks; m++) {
+      if (!(mask.blocks() >> m & 1)) continue;
       const unsigned tables = tables_at(item + m);
       SpectrumRows<F> s = warp_dft<F>(tables, x, steps_of<F>(a.length), m, lane);
       const auto fold = FoldTwiddle::load(tables + T::fold, lane);
@@ -135,7 +138,7 @@ half_forward_warp(Arguments a) {
       if (16 * m * F::stride >= a.out_length) break;
       GateRuns<F, S::aligned> gate;
       if (S::post_gate) gate.load(gate_run, left, m);
-      const auto runs = last_dft<F>(RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, here(item + 2 + m)), z, scale);
+      const auto runs = last_dft<F>(RowMatrix<F::p>::load(tables_at(item + m + 8) + T::rows, m, here(item + 2 + m)), z, scale, mask.blocks());
       store_rows<Number, F, S::post_gate, S::aligned>(y, left, m, gate, runs);
     }
   }
@@ -155,7 +158,7 @@ struct GroupForward {
   using Input = StagedInput<Number, F, threads, S::pre_gate, S::aligned>;
   using Peaks = GroupPeaks<warps>;
   static constexpr unsigned input = Exchange<F>::bytes, tables = input + Input::bytes, peaks = tables + Tables<F>::bytes;
-  static constexpr unsigned spectrum = peaks + Peaks::bytes;
+  static constexpr unsigned kept = peaks + Peaks::bytes, spectrum = kept + (S::sparse ? 16 : 0);
   static constexpr unsigned shared_bytes = spectrum + (RESIDENT ? Spectrum<F>::bytes : 0);
   static constexpr int columns = F::p / warps;           // that a warp transforms,
   static constexpr int further = warps * F::q;           // and samples from one to the next
@@ -180,6 +183,8 @@ half_forward_group(Arguments a) {
   auto meet = [] { ptx::block_barrier(); };
   input.copy(u(rows.first), pre(rows.first), a.length, ptx::thread());
   load_constants<F, RESIDENT>(shared + G::tables, filter.shared, a, rows, G::threads);
+  const auto mask = Mask<F, G::warps, S::sparse>::load(a.mask, ptx::thread() % 32);
+  mask.put(shared + G::kept, ptx::thread());
   const float filter_scale = memory::load(a.spectrum_scale + rows.filter);
 
   // Columns are the warp's own: where it has read one row it writes the next, and the barrier serves both ends.
@@ -204,7 +209,11 @@ half_forward_group(Arguments a) {
         s = multiply_by_spectrum<false, F>(s, fold, [&](int tile) { return filter.load(unit, 0, tile, at.lane); });
         inverse_inner_dft<F>(inner, tables, exchange, s, twiddle, unit, at.lane);
       };
-      if constexpr (ptx::stores_matrices) {
+      if constexpr (S::sparse) {
+        const auto kept = mask.get(shared + G::kept);
+        NO_UNROLL for (int unit = kept.first_unit(at.warp, at.lane); unit < F::units; unit = kept.next_unit(unit, at.lane))
+          convolve(unit);
+      } else if constexpr (ptx::stores_matrices) {
         UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
       } else {  // what stands in for the instruction takes the registers of a second unit
         NO_UNROLL for (int i = 0; i < F::units / G::warps; i++) convolve(at.warp + i * G::warps);
@@ -228,14 +237,15 @@ half_forward_group(Arguments a) {
       const Place at = place(item + 2);
       const int run = first_run<F>(at.warp * F::q, at.lane), left = a.out_length - run;
       Sample* y = ptx::opaque(row_of(a.y, a.y_strides, item, rows.channel) + run);
-      auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
+      const auto kept = mask.get(shared + G::kept);
+      auto outer = kept.only_kept(RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane), at.lane);
       UNROLL for (int i = 0; i < G::columns; i++) {
         ComplexRows<F::n1 / 8, F::tiles> z;
         load_column<F>(z, exchange, at.warp + i * G::warps, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
           if (16 * m * F::stride >= a.out_length) break;
-          if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
-          const auto runs = last_dft<F>(outer, z, scale);
+          if (F::outer_blocks > 1) outer = kept.only_kept(RowMatrix<F::n1>::load(tables + T::outer, m, at.lane), at.lane);
+          const auto runs = last_dft<F>(outer, z, scale, kept.blocks());
           store_rows<Number, F, S::post_gate, S::aligned>(y + i * G::further, left - i * G::further, m, gate[i][m], runs);
         }
       }
@@ -245,11 +255,13 @@ half_forward_group(Arguments a) {
       const Place at = place(item + 3);
       const Level level = level_of<Number>(peaks.get(at.lane));
       scale = filter_scale * level.inverse;
+      const auto kept = mask.get(shared + G::kept);
       auto outer = RowMatrix<F::n1>::load(tables + T::outer, 0, at.lane);
       NO_UNROLL for (int p = at.warp; p < F::p; p += G::warps) {
         RealRows<F::n1 / 8, F::tiles> x;
         input.load(x, level, a.length, p * F::q, at.lane);
         UNROLL for (int m = 0; m < F::outer_blocks; m++) {
+          if (!(kept.blocks() >> m & 1)) continue;
           if (F::outer_blocks > 1) outer = RowMatrix<F::n1>::load(tables + T::outer, m, at.lane);
           outer_dft<F>(tables, outer, exchange, x, m, p, steps, at.lane);
         }

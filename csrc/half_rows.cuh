@@ -258,11 +258,12 @@ struct OutputRuns {
   float value[2][2 * TILES];
 };
 template <class F>
-DEVICE OutputRuns<F::tiles> last_dft(const RowMatrix<F::first>& a, const ComplexRows<F::first / 8, F::tiles>& x, float scale) {
+DEVICE OutputRuns<F::tiles> last_dft(const RowMatrix<F::first>& a, const ComplexRows<F::first / 8, F::tiles>& x, float scale,
+                                     unsigned steps = ~0u) {
   OutputRuns<F::tiles> y;
   UNROLL for (int j = 0; j < F::tiles; j++) {
     float d[4];
-    real_inverse_dft_of_rows<F::first>(d, a, x, j);
+    real_inverse_dft_of_rows<F::first>(d, a, x, j, steps);
     UNROLL for (int i = 0; i < 4; i++) y.value[i >> 1][(i & 1) * F::tiles + j] = d[i] * scale;
   }
   return y;

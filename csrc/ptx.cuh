@@ -33,6 +33,8 @@ DEVICE float shuffle_xor(float x, int mask) { return __shfl_xor_sync(0xffffffffu
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 DEVICE unsigned maximum_over_warp(unsigned x) { return __reduce_max_sync(0xffffffffu, x); }
 
+DEVICE int count_bits(unsigned x) { return __popc(x); }
+
 // A value the optimiser cannot see through: addresses made from it are not hoisted out of loops.
 DEVICE unsigned opaque(unsigned x) {
   asm volatile("" : "+r"(x));

@@ -76,6 +76,17 @@ DEVICE void each_first_place(Complex (&v)[S::held], Round round, int thread, Vis
   });
 }
 
+// Zeros in place of the bins that are not kept.
+template <class S>
+DEVICE void keep_bins(Complex (&v)[S::held], const FilterArguments& a, int thread) {
+  if (!a.mask) return;
+  const int column = bin_column<S>(thread).first;
+  const unsigned char* kept = a.mask + column / S::N2 + S::N1 * (column % S::N2);
+  UNROLL
+  for (int k3 = 0; k3 < S::held; ++k3)
+    if (!memory::load(kept + k3 * BinColumn<S>::step)) v[k3] = {0.0f, 0.0f};
+}
+
 // The bins of the filters, as `forward` leaves them.
 template <class P>
 DEVICE void transform_taps(Points<P>& v, const FilterArguments& a, const P& place, Round round) {
@@ -93,6 +104,7 @@ DEVICE void transform_taps(Points<P>& v, const FilterArguments& a, const P& plac
     });
   });
   forward<false>(v, place);
+  keep_bins<S>(v, a, place.thread);
 }
 
 template <class S, Cells CELLS>
@@ -164,6 +176,7 @@ template <class P>
 DEVICE void store_gradient(Points<P>& v, const FilterArguments& a, const P& place, Round round, float scale) {
   using S = typename P::S;
   const auto gradient_of = [&](Row row) { return a.dk + filter_number(a, row) * a.taps; };
+  keep_bins<S>(v, a, place.thread);
   inverse(v, place);
   UNROLL
   for (int r = 0; r < S::held; ++r) v[r] = scale * untwisted<S>(v, r);

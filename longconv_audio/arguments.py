@@ -8,6 +8,7 @@ import reprlib
 import torch
 
 from .engines.selection import ENGINES
+from .frequency_mask import FrequencyMask
 from .operators import output_shape
 from .windows import MODES
 
@@ -78,6 +79,25 @@ def check_offset(offset, k) -> int:
             f"offset is {offset} and k has shape {_shape(k)}; expected the index of a tap, 0 to {k.shape[-1] - 1}"
         )
     return offset
+
+
+def check_mask(mask, device) -> None:
+    """Raises TypeError for what is no mask, and ValueError for one on another device."""
+    if mask is None:
+        return
+    if not isinstance(mask, FrequencyMask):
+        raise TypeError(f"mask is a {type(mask).__name__}; expected a FrequencyMask: see FrequencyMask.from_bins")
+    if mask.device != device:
+        raise ValueError(f"mask is on {mask.device} and the signals on {device}; expected one device: use mask.to")
+
+
+def check_mask_holds(mask, samples, out_samples) -> None:
+    """Raises ValueError for rows that are longer than the mask's transform, in or out."""
+    if mask is not None and max(samples, out_samples) > mask.points:
+        raise ValueError(
+            f"mask has {mask.points} points, and rows have {samples} samples and {out_samples} in the output; expected "
+            "a mask of at least as many points"
+        )
 
 
 def check_filter(k) -> None:

@@ -15,6 +15,8 @@ from .arguments import (
     autocast,
     broadcast,
     check_filter,
+    check_mask,
+    check_mask_holds,
     check_offset,
     check_options,
     check_tensors,
@@ -22,7 +24,9 @@ from .arguments import (
     integer,
 )
 from .engines.selection import Call, choose, engine_module
-from .operators import long_conv_op, prepare_op, within_memory
+from .frequency_mask import FrequencyMask
+from .operators import long_conv_op, output_shape, prepare_op, within_memory
+from .windows import window
 
 
 def long_conv(
@@ -35,6 +39,7 @@ def long_conv(
     mode: str = "causal",
     offset: int = 0,
     correlate: bool = False,
+    mask: FrequencyMask | None = None,
     precision: str | None = None,
     engine: str | None = None,
 ) -> torch.Tensor:
@@ -57,6 +62,10 @@ def long_conv(
             filter further. In "full" it changes no sample, only what time zero is, where the skip term is added.
         correlate: runs the filter backwards in time: `y(t) = sum of k[j] u(t + j - offset)`; "full" then begins at
             time `offset - (K - 1)`.
+        mask: the part of the spectrum that the filters keep (`sparsify`, `band`); rows have up to its points, in and
+            out. What is left of a filter goes round a circle: y = Re T^-1(mask T(k) T(u)) on the mask's points (see
+            `longconv_audio.frequency_mask`). The skip term is not masked. Blocks that are not kept save work in half
+            precision on the fused kernels.
         precision: "half" (float16 or bfloat16 operands), "single" or "double"; sums are in float32 at least. By
             default half for half inputs, single for float32, double for float64. The fused kernels cast wider signals,
             gates and gradients: to float16 in half precision, where magnitudes above 65504 become infinite.
@@ -66,8 +75,10 @@ def long_conv(
         y, `(B, H, samples)`, contiguous, with u's dtype. Where L is 0, no samples.
 
     Raises:
-        TypeError: for what is no dense tensor of floats, gates of another dtype, an offset that is no integer.
-        ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode.
+        TypeError: for what is no dense tensor of floats, gates of another dtype, an offset that is no integer, a mask
+            that is no FrequencyMask.
+        ValueError: for shapes and devices that do not fit, an offset outside the filter, an unknown mode, rows longer
+            than the mask's points.
         EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
 
     Gradients flow to u, k, d and both gates, and through them once more. Saved for them are these arguments, no
@@ -83,7 +94,19 @@ def long_conv(
     >>> long_conv(u, k, offset=1, d=torch.tensor([100.0])).round(decimals=4)
     tensor([[[113., 222., 315.]]])
     """
-    return long_conv_op(*_checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine))
+    arguments = _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine)
+    _, _, _, d, _, _, kept, *_ = arguments
+    return long_conv_op(*arguments) if d is None or kept is None else _beside_skip_term(*arguments)
+
+
+def _beside_skip_term(u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, *rest) -> torch.Tensor:
+    """A masked convolution with a skip term, which no mask shall touch: a sum of two."""
+    y = long_conv_op(u, k, spectrum, None, pre_gate, post_gate, mask, mode, offset, correlate, *rest)
+    skip = d.unsqueeze(-1) * u if pre_gate is None else d.unsqueeze(-1) * u * pre_gate
+    if mode == "full" and u.shape[-1]:
+        place = window(mode, u.shape[-1], k.shape[-1], offset, correlate)
+        skip = torch.nn.functional.pad(skip, (-place.first, place.length + place.first - u.shape[-1]))
+    return (y + (skip if post_gate is None else skip * post_gate)).to(u.dtype)
 
 
 def prepare(
@@ -96,6 +119,7 @@ def prepare(
     mode: str = "causal",
     offset: int = 0,
     correlate: bool = False,
+    mask: FrequencyMask | None = None,
     precision: str | None = None,
     engine: str | None = None,
     backward: bool = False,
@@ -106,8 +130,8 @@ def prepare(
     as the others. What counts are shapes, strides, dtypes and device; the samples do not.
 
     Args:
-        u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine: as for `long_conv`. Within autocast,
-            where the call will be.
+        u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine: as for `long_conv`. Within
+            autocast, where the call will be.
         backward: prepares for the gradients too, of those arguments that require one, given that y's is contiguous.
 
     Raises:
@@ -121,27 +145,38 @@ def prepare(
     needs = [backward and isinstance(t, torch.Tensor) and t.requires_grad for t in tensors]
     if backward and not any(needs):
         raise ValueError("backward is True and no argument requires a gradient; expected one, or backward=False")
-    prepare_op(needs, *_checked(*tensors, mode, offset, correlate, precision, engine))
+    u, k, spectrum, d, pre_gate, post_gate, kept, *options = _checked(
+        *tensors, mode, offset, correlate, mask, precision, engine
+    )
+    if kept is not None:  # the skip term is beside the operator
+        d, needs[2] = None, False
+    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options)
 
 
-def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine):
     """The arguments of `long_conv` as the operator takes them."""
     prepared = k if isinstance(k, FilterSpectrum) else None
     if prepared is not None:
-        k = prepared.k
+        if mask is not None:
+            raise ValueError("mask goes with a FilterSpectrum; expected it where that was made, and none here")
+        k, mask = prepared.k, prepared.mask
     check_tensors(
         u=u, **{"k" if prepared is None else "FilterSpectrum": k}, d=d, pre_gate=pre_gate, post_gate=post_gate
     )
+    check_mask(mask, u.device)
     check_options(mode, correlate, precision, engine)
     u, pre_gate, post_gate = autocast(u, pre_gate, post_gate)
     u, k, d, pre_gate, post_gate = broadcast(u, k, d, pre_gate, post_gate, mode)
     offset = check_offset(offset, k)
+    if mask is not None:
+        check_mask_holds(mask, u.shape[-1], output_shape(u, k, mode)[-1])
     spectrum = None
     if prepared is None:
         precision = precision or default_precision(u.dtype)
     else:
         precision, engine, spectrum = prepared.serve(u, k, d, mode, offset, correlate, precision, engine)
-    return u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine
+    kept = None if mask is None else mask.bins
+    return u, k, spectrum, d, pre_gate, post_gate, kept, mode, offset, correlate, precision, engine
 
 
 class FilterSpectrum:
@@ -157,6 +192,8 @@ class FilterSpectrum:
             and a skip term is a tap: they use it for calls with this mode, offset and direction and without d (and
             for "full" ones, where it was made for "causal" at offset 0). Other calls are as right, and make a
             spectrum of their own.
+        mask: as for `long_conv`, and given here alone. With one, the spectrum is used for calls with this mode, offset
+            and direction on exactly `length` samples.
         precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype: with k in
             float32, half-precision signals are convolved in single. It must not be coarser than what is wanted of a
             call.
@@ -181,6 +218,7 @@ class FilterSpectrum:
         mode: str = "causal",
         offset: int = 0,
         correlate: bool = False,
+        mask: FrequencyMask | None = None,
         precision: str | None = None,
         engine: str | None = None,
     ):
@@ -190,13 +228,17 @@ class FilterSpectrum:
         length = integer("length", length, "the number of samples of a signal")
         if length < 1:
             raise ValueError(f"length is {length}; expected the number of samples of a signal, at least 1")
+        check_mask(mask, k.device)
+        check_mask_holds(mask, length, window(mode, length, k.shape[-1]).length)
         _check_constant(k)
+        self.mask = mask
         self.length, self._asked = length, engine
         self.call = Call(mode, check_offset(offset, k), correlate, precision or default_precision(k.dtype))
         with torch.inference_mode(False), torch.no_grad():
             self.k = k.detach().clone()
             prepare = _spectrum if k.device.type == "cpu" else _spectrum_uncompiled
-            self.engine, self.spectrum = prepare(self.k, length, self.call, engine)
+            kept = None if mask is None else mask.bins
+            self.engine, self.spectrum = prepare(self.k, length, self.call, kept, engine)
 
     @property
     def device(self) -> torch.device:
@@ -206,10 +248,10 @@ class FilterSpectrum:
     def to(self, device) -> FilterSpectrum:
         """The same for signals on another device, prepared there anew; this one, where it is there."""
         k = self.k.to(device)
-        return self if k is self.k else _made_for(k, self.length, self.call, self._asked)
+        return self if k is self.k else _made_for(k, self.length, self.call, self._asked, self.mask)
 
     def __reduce__(self):
-        return _made_for, (self.k, self.length, self.call, self._asked)
+        return _made_for, (self.k, self.length, self.call, self._asked, self.mask)
 
     def serve(self, u, k, d, mode: str, offset: int, correlate: bool, precision: str | None, engine: str | None):
         """For a call: precision, engine and spectrum, which is None where the engine needs another for it.
@@ -239,7 +281,10 @@ class FilterSpectrum:
         call = Call(mode, offset, correlate, made.precision)
         if length == 0 or self.spectrum is None:
             return made.precision, engine, None
-        if not engine_module(self.engine).serves(self.spectrum, made, self.length, call, u, k, d):
+        if self.mask is not None and (call != made or length != self.length):
+            return made.precision, engine, None
+        skip = d if self.mask is None else None  # beside a masked convolution, not in it
+        if not engine_module(self.engine).serves(self.spectrum, made, self.length, call, u, k, skip):
             return made.precision, engine, None
         spectrum = self.spectrum.squeeze(0) if self.spectrum.ndim > k.ndim else self.spectrum
         return made.precision, self.engine, spectrum
@@ -253,11 +298,11 @@ class FilterSpectrum:
 _SIGNALS = {"half": torch.float16, "single": torch.float32, "double": torch.float64}
 
 
-def _spectrum(k, length: int, call: Call, engine: str | None):
+def _spectrum(k, length: int, call: Call, mask, engine: str | None):
     """The engine's name, and the spectrum: None where there are no filters."""
     u = torch.empty(1, 1, length, dtype=_SIGNALS[call.precision], device="meta")
-    name, module = choose(engine, k.device, call.precision, call, u, k)
-    return name, within_memory(None, k, module.filter_spectrum, call, k, length) if k.numel() else None
+    name, module = choose(engine, k.device, call.precision, call, u, k, mask)
+    return name, within_memory(None, k, module.filter_spectrum, call, k, length, mask) if k.numel() else None
 
 
 # Kernels that are launched from Python are nothing to trace.
@@ -278,7 +323,10 @@ def _check_constant(k) -> None:
     )
 
 
-def _made_for(k, length: int, call: Call, engine: str | None) -> FilterSpectrum:
+def _made_for(k, length: int, call: Call, engine: str | None, mask: FrequencyMask | None = None) -> FilterSpectrum:
     """One for the call: made on k's device, also where a copy or a loaded file finds another than it came from."""
     mode, offset, correlate, precision = call
-    return FilterSpectrum(k, length, mode=mode, offset=offset, correlate=correlate, precision=precision, engine=engine)
+    return FilterSpectrum(
+        k, length, mode=mode, offset=offset, correlate=correlate, mask=None if mask is None else mask.to(k.device),
+        precision=precision, engine=engine,
+    )  # fmt: skip

@@ -1,7 +1,8 @@
 """The long convolution as operators that torch knows: `torch.ops.longconv_audio.long_conv` and its backward pass.
 
 Callers use `long_conv`, which checks its arguments and brings them to the form that is expected here: u `(B, H, L)` or
-`(B, 1, L)`; k `(F, K)` or `(B, F, K)`; d `(H,)` or `(B, H)`; the gates expanded to u's and y's shape.
+`(B, 1, L)`; k `(F, K)` or `(B, F, K)`; d `(H,)` or `(B, H)`, and None where there is a mask; the gates expanded to u's
+and y's shape; the mask's bins, `(M,)`.
 
 What is registered beside the implementations: fake ones (shapes alone, symbolic too), autograd, and vmap, which folds
 its axis into the batch. Saved for the backward pass are the arguments and nothing else. torch.func's transforms cannot
@@ -18,7 +19,7 @@ from .engines.selection import Call, choose
 from .errors import LongconvError
 from .windows import window
 
-_INPUTS = "Tensor u, Tensor k, Tensor? spectrum, Tensor? d, Tensor? pre_gate, Tensor? post_gate"
+_INPUTS = "Tensor u, Tensor k, Tensor? spectrum, Tensor? d, Tensor? pre_gate, Tensor? post_gate, Tensor? mask"
 _OPTIONS = "str mode, SymInt offset, bool correlate, str precision, str? engine"
 
 _library = torch.library.Library("longconv_audio", "FRAGMENT")
@@ -38,14 +39,15 @@ def long_conv_op(*arguments) -> torch.Tensor:
     Where nothing but autograd looks on, it is carried out directly: on the way through torch's dispatcher, in Python, a
     small call would spend most of its time.
     """
-    if _unobserved(*arguments[:6]):
-        return LongConv.apply(*arguments) if _recorded(arguments[:6]) else _profiled(*arguments)
+    if _unobserved(*arguments[:_INPUT_COUNT]):
+        return LongConv.apply(*arguments) if _recorded(arguments[:_INPUT_COUNT]) else _profiled(*arguments)
     return LongConvTransformed.apply(*arguments) if _transformed() else _forward_op(*arguments)
 
 
 def _backward_call(needs, *arguments):
-    if _unobserved(*arguments[:7]):
-        return (LongConvGradients.apply if _recorded(arguments[:7]) else _gradients)(needs, *arguments)
+    tensors = arguments[: 1 + _INPUT_COUNT]
+    if _unobserved(*tensors):
+        return (LongConvGradients.apply if _recorded(tensors) else _gradients)(needs, *arguments)
     return (LongConvGradientsTransformed.apply if _transformed() else _backward_op)(needs, *arguments)
 
 
@@ -120,25 +122,25 @@ def output_shape(u, k, mode: str) -> tuple:
     return batch, k.shape[-2] if guard_or_false(inputs == 1) else inputs, length
 
 
-def _forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+def _forward(u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine):
     call = Call(mode, offset, correlate, precision)
-    _, module = choose(engine, u.device, precision, call, u, k)
-    return within_memory(u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate)
+    _, module = choose(engine, u.device, precision, call, u, k, mask)
+    return within_memory(u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
-def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine):
     """The gradients of u, k, d and the gates, None for those that are not needed."""
     call = Call(mode, offset, correlate, precision)
-    _, module = choose(engine, u.device, precision, call, u, k)
-    return within_memory(u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+    _, module = choose(engine, u.device, precision, call, u, k, mask)
+    return within_memory(u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
-def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine) -> None:
+def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine) -> None:
     """Does ahead of a call of the operator, and of its gradients in `needs`, what only a first call does."""
     call = Call(mode, offset, correlate, precision)
-    _, module = choose(engine, u.device, precision, call, u, k)
+    _, module = choose(engine, u.device, precision, call, u, k, mask)
     with torch.no_grad():
-        within_memory(u, k, module.prepare, call, needs, u, k, spectrum, d, pre_gate, post_gate)
+        within_memory(u, k, module.prepare, call, needs, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
 def _backward(needs, dy, *arguments):
@@ -163,16 +165,17 @@ def within_memory(u, k, work, *arguments):
         raise DeviceMemoryError(f"{k.device} has no memory for the {task} k {tuple(k.shape)}: {reason}") from error
 
 
-def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mode, offset, correlate, precision, engine):
+def _fake_forward(u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine):
     return u.new_empty(output_shape(u, k, mode))
 
 
-def _fake_backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
+def _fake_backward(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask, *options):
     owners = (u, k, d, pre_gate, post_gate)
     return tuple(t.new_empty(t.shape) if need else dy.new_empty(0) for need, t in zip(needs, owners, strict=True))
 
 
-# Indices of the differentiable ones among the operator's inputs (u, k, spectrum, d, pre_gate, post_gate).
+# The operator's inputs (u, k, spectrum, d, pre_gate, post_gate, mask), and which of them are differentiable.
+_INPUT_COUNT = 7
 _DIFFERENTIABLE = (0, 1, 3, 4, 5)
 
 
@@ -182,25 +185,25 @@ class DeviceMemoryError(LongconvError, torch.OutOfMemoryError):
 
 def _save(ctx, inputs, output):
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:6])
-    ctx.options = inputs[6:]
+    ctx.save_for_backward(*inputs[:_INPUT_COUNT])
+    ctx.options = inputs[_INPUT_COUNT:]
 
 
 def _differentiate(ctx, dy):
     if dy is None:
-        return (None,) * 11
+        return (None,) * 12
     inputs = ctx.needs_input_grad
     needs = [inputs[i] for i in _DIFFERENTIABLE]
     gradients = _backward_call(needs, dy, *ctx.saved_tensors, *ctx.options)
     du, dk, dd, dpre, dpost = (g if need else None for g, need in zip(gradients, needs, strict=True))
-    return du, dk, None, dd, dpre, dpost, None, None, None, None, None
+    return du, dk, None, dd, dpre, dpost, *(None,) * 6
 
 
 def _save_backward(ctx, inputs, output):
     ctx.set_materialize_grads(False)
     ctx.needs = inputs[0]
-    ctx.save_for_backward(*inputs[1:8])
-    ctx.options = inputs[8:]
+    ctx.save_for_backward(*inputs[1 : 2 + _INPUT_COUNT])
+    ctx.options = inputs[2 + _INPUT_COUNT :]
 
 
 def _differentiate_backward(ctx, *cotangents):
@@ -216,9 +219,9 @@ def _differentiate_backward(ctx, *cotangents):
     """
     dy, *inputs = ctx.saved_tensors
     a_u, a_k, a_d, a_pre, a_post = (a if need else None for a, need in zip(cotangents, ctx.needs, strict=True))
-    _, need_dy, *wanted = ctx.needs_input_grad[:8]
-    result = [None] * 7
-    for term, replaced in _terms(inputs, (a_u, a_k, None, a_d, a_pre, a_post)):
+    _, need_dy, *wanted = ctx.needs_input_grad[: 2 + _INPUT_COUNT]
+    result = [None] * (1 + _INPUT_COUNT)
+    for term, replaced in _terms(inputs, (a_u, a_k, None, a_d, a_pre, a_post, None)):
         if need_dy:
             result[0] = _plus(result[0], long_conv_op(*term, *ctx.options))
         needs = [wanted[i] and i not in replaced for i in _DIFFERENTIABLE]
@@ -227,14 +230,14 @@ def _differentiate_backward(ctx, *cotangents):
             for i, need, gradient in zip(_DIFFERENTIABLE, needs, gradients, strict=True):
                 if need:
                     result[i + 1] = _plus(result[i + 1], gradient)
-    return (None, *result, None, None, None, None, None)
+    return (None, *result, *(None,) * 5)
 
 
 def _push_forward(ctx, *tangents):
     """The derivative of y along tangents of the operator's inputs: a sum of forward passes."""
     _refuse_nested()
     total = None
-    for term, _ in _terms(ctx.saved_tensors, tangents[:6]):
+    for term, _ in _terms(ctx.saved_tensors, tangents[:_INPUT_COUNT]):
         total = _plus(total, long_conv_op(*term, *ctx.options))
     return total
 
@@ -245,7 +248,7 @@ def _push_forward_backward(ctx, _, dy_tangent, *tangents):
     dy, *inputs = ctx.saved_tensors
     total = [None] * 5
     terms = [] if dy_tangent is None else [(dy_tangent, inputs, ())]
-    terms += [(dy, term, replaced) for term, replaced in _terms(inputs, tangents[:6])]
+    terms += [(dy, term, replaced) for term, replaced in _terms(inputs, tangents[:_INPUT_COUNT])]
     for g, term, replaced in terms:
         needs = [need and i not in replaced for i, need in zip(_DIFFERENTIABLE, ctx.needs, strict=True)]
         gradients = _backward_call(needs, g, *term, *ctx.options)
@@ -267,31 +270,33 @@ def _refuse_nested() -> None:
 
 def _terms(inputs, tangents):
     """Of the sum that is y's derivative along tangents (or None), each term's inputs, and which of them it replaces."""
-    u, k, spectrum, d, pre_gate, post_gate = inputs
-    t_u, t_k, _, t_d, t_pre, t_post = tangents
+    u, k, spectrum, d, pre_gate, post_gate, mask = inputs
+    t_u, t_k, _, t_d, t_pre, t_post, _ = tangents
     if t_u is not None:
-        yield (t_u, k, spectrum, d, pre_gate, post_gate), (0,)
+        yield (t_u, k, spectrum, d, pre_gate, post_gate, mask), (0,)
     if t_k is not None or t_d is not None:
-        yield (u, torch.zeros_like(k) if t_k is None else t_k, None, t_d, pre_gate, post_gate), (1, 3)
+        yield (u, torch.zeros_like(k) if t_k is None else t_k, None, t_d, pre_gate, post_gate, mask), (1, 3)
     if t_pre is not None:
-        yield (u, k, spectrum, d, t_pre, post_gate), (4,)
+        yield (u, k, spectrum, d, t_pre, post_gate, mask), (4,)
     if t_post is not None:
-        yield (u, k, spectrum, d, pre_gate, t_post), (5,)
+        yield (u, k, spectrum, d, pre_gate, t_post, mask), (5,)
 
 
 def _plus(total, term):
     return term if total is None else total + term
 
 
-def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, *options):
+def _vmap(info, in_dims, u, k, spectrum, d, pre_gate, post_gate, mask, *options):
+    _refuse_mapped(in_dims[6])
     tensors = _fold(info.batch_size, in_dims, (u, pre_gate, post_gate), (0, 4, 5))
     batch = _items(u, in_dims[0])
     weights = _fold_weights(info.batch_size, in_dims[1:4], k, spectrum, d, batch)
-    y = long_conv_op(tensors[0], *weights, *tensors[1:], *options)
+    y = long_conv_op(tensors[0], *weights, *tensors[1:], mask, *options)
     return y.unflatten(0, (info.batch_size, batch)), 0
 
 
-def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *options):
+def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask, *options):
+    _refuse_mapped(in_dims[8])
     size = info.batch_size
     batch = _items(u, in_dims[2])
     dy, u, pre_gate, post_gate = _fold(size, in_dims, (dy, u, pre_gate, post_gate), (1, 2, 6, 7))
@@ -299,13 +304,19 @@ def _vmap_backward(info, in_dims, needs, dy, u, k, spectrum, d, pre_gate, post_g
     shared_d = d is not None and d.ndim - (in_dims[5] is not None) == 1
     # A gradient for each place along the mapped axis: what is shared there is so no longer.
     weights = _fold_weights(size, in_dims[3:6], k, spectrum, d, batch, apart=(needs[1], needs[2]))
-    gradients = _backward_call(needs, dy, u, *weights, pre_gate, post_gate, *options)
+    gradients = _backward_call(needs, dy, u, *weights, pre_gate, post_gate, mask, *options)
     gradients = [g.unflatten(0, (size, batch)) if need else g for g, need in zip(gradients, needs, strict=True)]
     if needs[1] and shared_k:
         gradients[1] = gradients[1].sum(1)
     if needs[2] and shared_d:
         gradients[2] = gradients[2].sum(1)
     return tuple(gradients), tuple(0 if need else None for need in needs)
+
+
+def _refuse_mapped(dim) -> None:
+    """Raises NotImplementedError where masks are mapped over: a call has one, so that kernels can skip its blocks."""
+    if dim is not None:
+        raise NotImplementedError("long_conv takes one mask for a whole batch: call it once for each mask")
 
 
 def _items(u, dim) -> int:
@@ -378,7 +389,7 @@ class LongConvTransformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         _save(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[:6])
+        ctx.save_for_forward(*inputs[:_INPUT_COUNT])
 
 
 class LongConvGradientsTransformed(torch.autograd.Function):
@@ -392,7 +403,7 @@ class LongConvGradientsTransformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         _save_backward(ctx, inputs, output)
-        ctx.save_for_forward(*inputs[1:8])
+        ctx.save_for_forward(*inputs[1 : 2 + _INPUT_COUNT])
 
 
 _library.impl("long_conv", _forward, "CompositeExplicitAutograd")

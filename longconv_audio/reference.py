@@ -36,6 +36,10 @@ adjoints of a causal convolution are real parts,
 
     du = Re T^-1(conj(T k) T dy)          dk = Re T^-1(conj(T u) T dy).
 
+**A mask on the spectrum.** With m[k] in {0, 1}, y = Re T^-1(m T(k) T(u)) on this circle is no linear convolution any
+more: the masked filter Re T^-1(m T(k)) goes round. A block of bins that is zero needs no transform: those of one k1 are
+the digits' rest, which a Monarch transform takes apart for each k1, after its first product and before its last.
+
 **Real rows in pairs.** For a real filter, the convolution of a + i b is conv(a) + i conv(b): two rows in one.
 
 **A real row as half as many points.** With the even and the odd samples as z = x_even + i x_odd, the spectra of both
@@ -102,6 +106,25 @@ def right_angle_gradients(u: torch.Tensor, k: torch.Tensor, dy: torch.Tensor, fa
         monarch_idft(du, factors, right_angle=True, length=u.shape[-1]).real,
         monarch_idft(dk, factors, right_angle=True, length=k.shape[-1]).real,
     )
+
+
+def convolve_masked(u: torch.Tensor, k: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """The convolution of real rows on the right-angle circle with some bins of the spectrum alone, by plain matrices.
+
+    Args:
+        u: `(..., L)`, L <= M.
+        k: `(..., K)`, K <= 2 M; tap j stands at lag j, and in place 2 M - m stands lag -m with its sign turned.
+        kept: `(M,)`, true for the bins that stay. Bin k is the frequency (k - 1/4) / M cycles a sample.
+
+    Returns:
+        `(..., M)`, float64: the real parts. Differentiable.
+    """
+    size = kept.shape[-1]
+    quarters = 4 * torch.arange(size)[:, None] - 1
+    transform = _roots(quarters * torch.arange(2 * size), 4 * size)  # (bins, places); z^(n + M) = i z^n
+    spectra = [x.to(torch.complex128) @ transform[:, : x.shape[-1]].mT for x in (u, k)]
+    product = spectra[0] * spectra[1] * kept
+    return (product @ transform[:, :size].conj()).real / size
 
 
 def convolve_pairs(u: torch.Tensor, k: torch.Tensor, factors: tuple[int, ...]) -> torch.Tensor:

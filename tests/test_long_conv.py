@@ -424,7 +424,7 @@ def test_engines_are_asked_in_their_order(monkeypatch):
         def why_not(device, precision):
             return "not in double" if precision == "double" else None
 
-        def why_not_call(call, u, k):
+        def why_not_call(call, u, k, mask):
             return "causal calls alone" if call.mode != "causal" else None
 
         def forward(call, u, k, *others):

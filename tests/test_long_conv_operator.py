@@ -24,7 +24,7 @@ def operands(case, dtype=torch.float64, requires_grad=True):
     t = case.tensors(dtype, requires_grad=requires_grad)
     u, k, d, pre, post = broadcast(t["u"], t["k"], t.get("d"), t.get("pre_gate"), t.get("post_gate"), case.mode)
     precision = "double" if dtype == torch.float64 else "single"
-    return (u, k, None, d, pre, post), (case.mode, case.offset, case.correlate, precision, None)
+    return (u, k, None, d, pre, post, None), (case.mode, case.offset, case.correlate, precision, None)
 
 
 @EVERY_CASE
@@ -33,7 +33,7 @@ def test_fake_has_the_shape_and_layout_of_the_real(case):
     y = OPERATORS.long_conv(*tensors, *options)
     assert y.shape == output_shape(tensors[0], tensors[1], case.mode)
     opcheck(OPERATORS.long_conv.default, (*tensors, *options), test_utils=("test_schema", "test_faketensor"))
-    needs = [t is not None for i, t in enumerate(tensors) if i != 2]
+    needs = [t is not None for i, t in enumerate(tensors) if i not in (2, 6)]
     arguments = (needs, torch.randn_like(y), *tensors, *options)
     opcheck(OPERATORS.long_conv_backward.default, arguments, test_utils=("test_schema", "test_faketensor"))
 
@@ -43,7 +43,7 @@ def test_opcheck(case):
     tensors, options = operands(case)
     opcheck(OPERATORS.long_conv.default, (*tensors, *options))
     y = OPERATORS.long_conv(*tensors, *options)
-    needs = [t is not None for i, t in enumerate(tensors) if i != 2]
+    needs = [t is not None for i, t in enumerate(tensors) if i not in (2, 6)]
     dy = torch.randn_like(y).requires_grad_()
     opcheck(OPERATORS.long_conv_backward.default, (needs, dy, *tensors, *options))
 

@@ -3,11 +3,11 @@
 An engine is a module with these functions, all of plain tensors (see `torch_long_conv` for their arguments):
 
     why_not(device, precision)          why it cannot run there, in words, or None
-    why_not_call(call, u, k)            why it cannot carry out this call, or None (may be left out: it can)
-    forward(call, u, k, spectrum, d, pre_gate, post_gate) -> y
-    backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate) -> five gradients, None where not needed
-    prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate)   does all that a first call does and later ones do not
-    filter_spectrum(call, k, length)    the spectrum of k in the engine's own order, for calls on up to `length` samples
+    why_not_call(call, u, k, mask)      why it cannot carry out this call, or None (may be left out: it can)
+    forward(call, u, k, spectrum, d, pre_gate, post_gate, mask) -> y
+    backward(call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask) -> five gradients, None where not needed
+    prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate, mask)   does all that only a first call does
+    filter_spectrum(call, k, length, mask)   that of k in the engine's own order, for calls on up to `length` samples
     serves(spectrum, made, length, call, u, k, d)   whether one made for the call `made` is right for another
 
 Shapes and dtypes are checked before. Forward and backward pass choose for themselves, for nothing passes from one to
@@ -39,7 +39,7 @@ class Call(NamedTuple):
     precision: str
 
 
-def choose(engine: str | None, device, precision: str, call: Call | None = None, u=None, k=None):
+def choose(engine: str | None, device, precision: str, call: Call | None = None, u=None, k=None, mask=None):
     """The engine's name and module: of the one named, or of the first that can run on the device (and do the call).
 
     Raises:
@@ -49,7 +49,7 @@ def choose(engine: str | None, device, precision: str, call: Call | None = None,
     for name in ENGINES if engine is None else (engine,):
         module, reason = _ready(name, device, precision)
         if module is not None and call is not None and hasattr(module, "why_not_call"):
-            reason = module.why_not_call(call, u, k)
+            reason = module.why_not_call(call, u, k, mask)
         if reason is None:
             return name, module
     raise EngineUnavailableError(f"engine={engine!r} cannot run on {device}: {reason}")

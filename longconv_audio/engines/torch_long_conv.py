@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 
 from .selection import Call
+from .torch_masked_rows import MaskedJob, masked_transform
 from .torch_rows import Job, circular_size, cut, fast_size, filter_transform, fold, take
 
 
@@ -28,8 +29,10 @@ def why_not(device, precision: str) -> str | None:
     return None
 
 
-def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
-    """The spectrum of k `(..., K)` for signals of up to `length` samples, or exactly that many if circular."""
+def filter_spectrum(call: Call, k: torch.Tensor, length: int, mask=None) -> torch.Tensor:
+    """The spectrum of k `(..., K)` for signals of up to `length` samples, or just that many if circular or masked."""
+    if mask is not None:
+        return masked_transform(call, k, length, mask)
     if call.mode == "circular":
         return filter_transform(fold(k, length, call.precision), circular_size(length), call.precision)
     return filter_transform(k, fast_size(length + k.shape[-1] - 1), call.precision)
@@ -40,7 +43,11 @@ def serves(spectrum, made: Call, length: int, call: Call, u, k, d) -> bool:
     return (made.mode == "circular") == (call.mode == "circular")
 
 
-def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
+def _job(call: Call, u, k, spectrum, mask) -> Job:
+    return Job(call, u, k, spectrum) if mask is None else MaskedJob(call, u, k, spectrum, mask)
+
+
+def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> torch.Tensor:
     """The convolution with its gates and its skip term.
 
     Args:
@@ -50,11 +57,12 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
         spectrum: k's `filter_spectrum`, or None.
         d: `(H,)`, `(B, H)` or None.
         pre_gate, post_gate: of u's shape and of y's shape, or None.
+        mask: the bins to keep, `(M,)`, or None; d is None then.
 
     Returns:
         `(B, H, length)`, contiguous, with u's dtype.
     """
-    job = Job(call, u, k, spectrum)
+    job = _job(call, u, k, spectrum, mask)
     y = u.new_empty((u.shape[0], job.channels, job.place.length))
     if not y.numel():
         return y
@@ -70,7 +78,7 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     return y
 
 
-def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask=None):
     """The gradients of u, k, d and the gates, from y's; `needs` says which are wanted, the others are None.
 
     Arguments as in `forward`. Each gradient has the shape and the dtype of what it belongs to.
@@ -79,7 +87,7 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
     owners = (u, k, d, pre_gate, post_gate)
     if not (dy.numel() and u.numel()):
         return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
-    job = Job(call, u, k, spectrum)
+    job = _job(call, u, k, spectrum, mask)
     us, pre, gs, post, ds = job.split(u), job.split(pre_gate), job.split(dy), job.split(post_gate), job.split_d(d)
     du, dpre, dpost = _empty(u, need_u), _empty(pre_gate, need_pre), _empty(post_gate, need_post)
     du_s, dpre_s, dpost_s = job.split(du), job.split(dpre), job.split(dpost)
@@ -109,7 +117,7 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
                 continue
             g_spectrum = job.transform(job.spread(g))
             if need_k:
-                one, other = (g_spectrum, v_spectrum) if call.correlate else (v_spectrum, g_spectrum)
+                one, other = (g_spectrum, v_spectrum) if job.correlate else (v_spectrum, g_spectrum)
                 product = one.conj_physical() * other
                 product = product.sum((0, 2) if job.shared else 2, keepdim=True)
                 if job.shared:
@@ -136,13 +144,13 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
     return du, dk.to(k.dtype) if need_k else None, dd, dpre, dpost
 
 
-def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Carries out the call on a GPU, whose library plans transforms at their first use."""
     if u.device.type == "cpu":
         return
-    y = forward(call, u, k, spectrum, d, pre_gate, post_gate)
+    y = forward(call, u, k, spectrum, d, pre_gate, post_gate, mask)
     if any(needs):
-        backward(call, needs, y, u, k, spectrum, d, pre_gate, post_gate)
+        backward(call, needs, y, u, k, spectrum, d, pre_gate, post_gate, mask)
 
 
 def _empty(t, need: bool):

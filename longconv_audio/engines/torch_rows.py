@@ -47,7 +47,10 @@ class Job:
             self.place = self.place._replace(length=0)
             return
         self.k, self.spectrum = k, spectrum
-        size = 0 if spectrum is None else 2 * (spectrum.shape[-1] - 1)
+        self._lay_out(0 if spectrum is None else 2 * (spectrum.shape[-1] - 1))
+
+    def _lay_out(self, size: int):
+        """What the transform's places stand for; `size` is that of a spectrum that is there already, or 0."""
         self._lay_out_circle(size) if self.circular else self._lay_out_line(size)
 
     def _lay_out_line(self, size: int):
@@ -98,14 +101,7 @@ class Job:
         b_step = min(self.batch, max(rows // (r_step * f_step), 1))
 
         def spectrum(b, f):
-            if spectra is not None:
-                return spectra[b, f]
-            taps = ks[b, f]
-            if self.circular:
-                taps = fold(taps, self.samples, self.precision)
-            else:
-                taps = taps[..., self.first_tap : self.end_tap]
-            return filter_transform(taps, self.size, self.precision)
+            return self.transform_taps(ks[b, f]) if spectra is None else spectra[b, f]
 
         def chunks(f):
             kf = spectrum(slice(None), f) if self.shared else None
@@ -116,6 +112,14 @@ class Job:
 
         for f in _slices(self.groups, f_step):
             yield f, chunks(f)
+
+    def transform_taps(self, taps):
+        """The filters' spectra."""
+        if self.circular:
+            taps = fold(taps, self.samples, self.precision)
+        else:
+            taps = taps[..., self.first_tap : self.end_tap]
+        return filter_transform(taps, self.size, self.precision)
 
     def gated(self, us, pre, part):
         v = cut(us, part).to(self.dtype)
@@ -187,7 +191,7 @@ def take(w, start: int, length: int):
 
 def fold(k, period: int, precision: str):
     """The taps of a filter on a circle: those a period apart added."""
-    k = _widened(k, precision)
+    k = widened(k, precision)
     k = torch.nn.functional.pad(k, (0, -k.shape[-1] % period))
     return k.unflatten(-1, (-1, period)).sum(-2)
 
@@ -195,10 +199,11 @@ def fold(k, period: int, precision: str):
 def filter_transform(k, size: int, precision: str):
     """The filter's spectrum, computed in double precision but for half, where it would be lost."""
     dtype = torch.complex128 if precision == "double" else torch.complex64
-    return torch.fft.rfft(_widened(k, precision), size).to(dtype)
+    return torch.fft.rfft(widened(k, precision), size).to(dtype)
 
 
-def _widened(k, precision: str):
+def widened(k, precision: str):
+    """The taps in the precision that their spectra are computed in."""
     return k.to(torch.float32 if precision == "half" or k.device.type == "mps" else torch.float64)
 
 

@@ -29,6 +29,7 @@ class Convolution:
         k: (filters, taps) or (batch, filters, taps).
         pre_gate, post_gate, d: as of `long_conv`.
         shift: samples that u is moved off its alignment.
+        mask: of the spectrum's bins, or None.
         prepared_for: samples for which the spectrum is made beforehand, where they are more than u's.
         arch: of the device whose kernels are taken: one of few multiprocessors, so that blocks have several rows.
         seed: of the order of execution.
@@ -45,6 +46,7 @@ class Convolution:
     offset: int = 0
     correlate: bool = False
     shift: int = 0
+    mask: torch.Tensor | None = None
     prepared_for: int = 0
     arch: str = "sm_90a"
     seed: int = 0
@@ -67,24 +69,24 @@ class Convolution:
         u, k, *rest = self.tensors.values()
         spectrum = None
         if self.prepared_for:
-            spectrum = spectra.prepare_spectrum(self.on, self._call(self.precision), k, self.prepared_for)
-        y = forward_pass.convolve(self.on, self._call(self.precision), u, k, spectrum, *rest)
+            spectrum = spectra.prepare_spectrum(self.on, self._call(self.precision), k, self.prepared_for, self.mask)
+        y = forward_pass.convolve(self.on, self._call(self.precision), u, k, spectrum, *rest, self.mask)
         return y.double().numpy()
 
     def expected(self) -> np.ndarray:
         u, k, *rest = self._wide()
-        return torch_long_conv.forward(self._call("double"), u, k, None, *rest).numpy()
+        return torch_long_conv.forward(self._call("double"), u, k, None, *rest, self.mask).numpy()
 
     def gradients(self, dy: np.ndarray, without: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         """By the name of what they are gradients of."""
         call, needs = self._call(self.precision), self._needs(without)
         u, k, *rest = self.tensors.values()
-        return _named(backward_pass.gradients(self.on, call, needs, self.rounded(dy), u, k, None, *rest))
+        return _named(backward_pass.gradients(self.on, call, needs, self.rounded(dy), u, k, None, *rest, self.mask))
 
     def expected_gradients(self, dy: np.ndarray, without: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         u, k, *rest = self._wide()
-        dy = self.rounded(dy).double()
-        return _named(torch_long_conv.backward(self._call("double"), self._needs(without), dy, u, k, None, *rest))
+        arguments = self._needs(without), self.rounded(dy).double(), u, k, None, *rest, self.mask
+        return _named(torch_long_conv.backward(self._call("double"), *arguments))
 
     def rounded(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(x).to(self.dtype)

@@ -124,6 +124,7 @@ inline T shuffle(T x, int lane) {
 }  // namespace detail
 DEVICE float shuffle_xor(float x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
 DEVICE unsigned shuffle_xor(unsigned x, int mask) { return detail::shuffle(x, int(thread() % 32) ^ mask); }
+DEVICE int count_bits(unsigned x) { return __builtin_popcount(x); }
 DEVICE unsigned maximum_over_warp(unsigned x) {
   for (int mask = 16; mask > 0; mask /= 2) {
     const unsigned other = shuffle_xor(x, mask);

@@ -37,6 +37,7 @@ class Arguments(Struct):
             "rows_per_block",
         )],
         ("zero", ctypes.c_uint),
+        ("mask", _pointer),
     ]  # fmt: skip
 
 
@@ -50,6 +51,7 @@ class FilterArguments(Struct):
             "filters", "taps", "length", "out_length", "offset", "direction", "circular",
             "channels_per_filter", "planes", "chunks_per_filter", "chunks",
         )],
+        ("mask", _pointer),
     ]  # fmt: skip
 
 

@@ -64,22 +64,22 @@ class Backward(NamedTuple):
     bytes: int
 
 
-def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask=None):
     """`backward` of the engine, on a launcher."""
     owners = (u, k, d, pre_gate, post_gate)
     if not (dy.numel() and u.numel()):
         return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
     need_u, need_k, need_d, need_pre, need_post = needs
-    number = _number(on, call, needs, u, k)
+    number = _number(on, call, needs, u, k, mask)
     x = operands(call, number, u, k, d, pre_gate, post_gate)
     d_items = need_d and d.ndim == 2
     # A skip term for each batch item makes filters of the items' own, whether or not its gradient is wanted.
     if (x.filters.ndim == 3 or d_items) and u.shape[0] > GRID_Y:
         del x  # before the pieces make theirs
-        return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+        return _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask)
 
     dy = rows(dy, x.u.dtype)
-    how = backward_of(geometry(call, number, x, dy=dy), k.shape if need_k else None, need_d, d_items, on.gpu)
+    how = backward_of(geometry(call, number, x, dy=dy, mask=mask), k.shape if need_k else None, need_d, d_items, on.gpu)
     arguments = how.arguments.copy()
     arguments.tables = tables_of(on, how.plan)
     room = torch.empty(how.bytes, dtype=torch.uint8, device=u.device)
@@ -87,9 +87,11 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     if _usable(spectrum, how.plan, number):
         at, scales, arguments.filter_strides.batch, spectrum = prepared_parts(spectrum, k.shape[-2])
     else:
-        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, work)
+        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, work, mask)
     set_inputs(arguments, x, at, scales)
     arguments.dy = dy.data_ptr()
+    if mask is not None:
+        arguments.mask = mask.data_ptr()
     if how.sums is not None:
         arguments.dspectrum = work + how.sums
     if how.scratch is not None:
@@ -97,7 +99,7 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     du, dpre, dpost, spare = _results(arguments, how, needs, x, dy)
     on.launch(how.plan.rows, arguments, how.grid)
     del spare
-    dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum)
+    dk, dd = _taps_gradients(on, how, k, d, arguments.dspectrum, arguments.mask)
 
     def of_input(t, like):
         """One input of many filters gathers its gradient from all of them."""
@@ -109,13 +111,13 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     )  # fmt: skip
 
 
-def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
+def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate, mask=None) -> None:
     """Loads and makes all that `gradients` will need, with the same arguments and a dense gradient of y."""
     if not (u.numel() and k.shape[-2]):
         return
     _, need_k, need_d, _, _ = needs
-    number = _number(on, call, needs, u, k)
-    g = geometry(call, number, operands(call, number, u, k, d, pre_gate, post_gate))
+    number = _number(on, call, needs, u, k, mask)
+    g = geometry(call, number, operands(call, number, u, k, d, pre_gate, post_gate), mask=mask)
     dense = dense_strides(g, g.place.length)
     g = g._replace(dy=(dense.batch, dense.channel))
     how = backward_of(g, k.shape if need_k else None, need_d, need_d and d.ndim == 2, on.gpu)
@@ -125,7 +127,7 @@ def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
     tables_of(on, how.plan)
 
 
-def _number(on, call: Call, needs, u, k) -> str:
+def _number(on, call: Call, needs, u, k, mask) -> str:
     """The type that a call's gradients are computed in.
 
     Where one input goes through many filters, its gradient and its gate's are sums over all of them. The kernels write
@@ -135,15 +137,15 @@ def _number(on, call: Call, needs, u, k) -> str:
     need_u, _, _, need_pre, _ = needs
     if u.shape[1] < k.shape[-2] and (need_u or need_pre):
         return "fp32"
-    return backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu)
+    return backward_number(call, u.dtype, u.shape[2], k.shape[-1], on.gpu, 0 if mask is None else mask.shape[-1])
 
 
 @functools.lru_cache(maxsize=4096)
-def backward_number(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu) -> str:
+def backward_number(call: Call, dtype: torch.dtype, length: int, taps: int, gpu: Gpu, points: int = 0) -> str:
     """The type that gradients are computed in: what half precision has no room for, single precision has."""
-    number = number_of(call.precision, dtype)
+    number, out_length = number_of(call.precision, dtype), placed(call, length, taps).length
     try:
-        plan_backward(Sizes(number, length, placed(call, length, taps).length), gpu)
+        plan_backward(Sizes(number, length, out_length, least_points=points, sparse=points > 0), gpu)
     except NoKernelError:
         return "fp32"
     return number
@@ -231,7 +233,7 @@ def _results(arguments: Arguments, how: Backward, needs, x: Operands, dy):
     return *results, spare
 
 
-def _taps_gradients(on, how: Backward, k, d, sums: int):
+def _taps_gradients(on, how: Backward, k, d, sums: int, mask: int | None):
     """The gradients of k and d from the sums of the spectra's, None where they are not wanted."""
     dk = dd = None
     if how.dk is not None:
@@ -239,15 +241,16 @@ def _taps_gradients(on, how: Backward, k, d, sums: int):
     if how.dd is not None:
         dd = torch.empty(d.shape, dtype=torch.float32, device=d.device)
     if dk is not None:
-        _launch_taps(on, how, how.dk, sums, dk, dd if how.together else None)
+        _launch_taps(on, how, how.dk, sums, dk, dd if how.together else None, mask)
     if dd is not None and not how.together:
-        _launch_taps(on, how, how.dd, sums, dd, None)
+        _launch_taps(on, how, how.dd, sums, dd, None, mask)
     return None if dk is None else cast(dk, k.dtype), None if dd is None else cast(dd, d.dtype)
 
 
-def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, taps, skips) -> None:
+def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, taps, skips, mask: int | None) -> None:
     arguments = made.arguments.copy()
     arguments.dspectrum = sums
+    arguments.mask = mask
     arguments.tables = filter_tables_of(on, how.plan)
     arguments.dk = taps.data_ptr()
     if skips is not None:
@@ -255,7 +258,7 @@ def _launch_taps(on, how: Backward, made: TapsGradient, sums: int, taps, skips) 
     on.launch(how.plan.gradient, arguments, made.grid)
 
 
-def _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+def _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask):
     """The gradients of a batch of which each item has a block of its own, more than a grid has."""
     pieces = []
     for first in range(0, u.shape[0], GRID_Y):
@@ -263,7 +266,7 @@ def _in_pieces(on, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
         cut_k, cut_spectrum = (t[part] if t is not None and k.ndim == 3 else t for t in (k, spectrum))
         cut_d = d[part] if d is not None and d.ndim == 2 else d
         gates = (None if gate is None else gate[part] for gate in (pre_gate, post_gate))
-        pieces.append(gradients(on, call, needs, dy[part], u[part], cut_k, cut_spectrum, cut_d, *gates))
+        pieces.append(gradients(on, call, needs, dy[part], u[part], cut_k, cut_spectrum, cut_d, *gates, mask))
     du, dk, dd, dpre, dpost = zip(*pieces, strict=True)
 
     def joined(parts, shared: bool = False):

@@ -34,38 +34,40 @@ class Forward(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
+def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> torch.Tensor:
     """`forward` of the engine, on a launcher."""
     if not (u.numel() and k.shape[-2]):
         return _empty(call, u, k)
-    x, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate)
+    x, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate, mask)
     arguments = how.arguments.copy()
     arguments.tables = tables_of(on, how.plan)
     y = x.u.new_empty(how.shape)
     if spectrum is None:
         room = torch.empty(how.spectra.bytes, dtype=torch.uint8, device=u.device)
-        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, room.data_ptr())
+        at, scales = make_spectra(on, how.plan, how.spectra, x.filters, x.skips, room.data_ptr(), mask)
     else:
         at, scales, arguments.filter_strides.batch, room = prepared_parts(spectrum, k.shape[-2])
     set_inputs(arguments, x, at, scales)
     arguments.y = y.data_ptr()
+    if mask is not None:
+        arguments.mask = mask.data_ptr()
     _launch(on, how, arguments, u.shape[0], y.element_size())
     return cast(y, u.dtype)
 
 
-def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> None:
+def prepare(on, call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Loads and makes all that `convolve` will need, with the same arguments."""
     if u.numel() and k.shape[-2]:
-        _, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate)
+        _, how = _planned(on, call, u, k, spectrum, d, pre_gate, post_gate, mask)
         load_spectra(on, how.plan)
         on.load(how.plan.rows)
         tables_of(on, how.plan)
 
 
-def _planned(on, call: Call, u, k, spectrum, d, pre_gate, post_gate):
+def _planned(on, call: Call, u, k, spectrum, d, pre_gate, post_gate, mask):
     number = number_of(call.precision, u.dtype)
     x = operands(call, number, u, k, d, pre_gate, post_gate, prepared=spectrum is not None)
-    return x, forward_of(geometry(call, number, x, 0 if spectrum is None else spectrum.shape[-1]), on.gpu)
+    return x, forward_of(geometry(call, number, x, spectrum, mask=mask), on.gpu)
 
 
 def _empty(call: Call, u, k):
@@ -93,7 +95,7 @@ def sizes_of(g: Geometry, filter_per_item: bool) -> Sizes:
     """What a plan asks of a call."""
     return Sizes(
         g.number, g.length, g.place.length, g.batch, g.channels, filter_per_item, g.pre_gate is not None,
-        g.post_gate is not None, g.rows_aligned, g.points,
+        g.post_gate is not None, g.rows_aligned, g.points, g.masked,
     )  # fmt: skip
 
 

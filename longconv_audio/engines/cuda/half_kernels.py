@@ -25,7 +25,7 @@ _NUMBERS = {"fp16": "Fp16", "bf16": "Bf16"}
 def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
     """See `specialisations.plan`."""
     shape = _shape_for(sizes, gpu, lambda s: s.forward_keep(gpu) is not None)
-    forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
+    forward = shape.forward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned, _skips(shape, sizes))
     at_once = 4 if shape.n1 == 1 else 1
     resident = max(min(forward.blocks, gpu.shared_per_multiprocessor // (forward.shared_bytes + RESERVED)), 1)
     rows = 1 if sizes.filter_per_item else rows_per_block(sizes, gpu, resident, at_once)
@@ -35,7 +35,7 @@ def plan_forward(sizes: Sizes, gpu: Gpu) -> Plan:
 def plan_backward(sizes: Sizes, gpu: Gpu, filter_gradient: bool) -> Plan:
     """See `specialisations.plan_backward`."""
     shape = _shape_for(sizes, gpu, lambda s: s.backward_keep(gpu) is not None)
-    kernel = shape.backward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned)
+    kernel = shape.backward(gpu, sizes.pre_gate, sizes.post_gate, sizes.aligned, _skips(shape, sizes))
     made = _plan_of(shape, gpu, kernel, rows_per_sum(sizes, 4 if shape.n1 == 1 else 1))
     scratch = 0 if shape.backward_keep(gpu) == "in_shared" else shape.points * 4
     return dataclasses.replace(made, gradient=shape.gradient(gpu), scratch_bytes=scratch)
@@ -54,10 +54,11 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
         if backward:
             yield shapes[0].gradient(gpu)
         for shape in shapes:
-            for (pre, post), aligned in product(gates, (True, False)):
-                yield shape.forward(gpu, pre, post, aligned)
+            ways = [(True, False), (False, False), *([(True, True)] if shape.skips else [])]
+            for (pre, post), (aligned, sparse) in product(gates, ways):
+                yield shape.forward(gpu, pre, post, aligned, sparse)
                 if backward:
-                    yield shape.backward(gpu, pre, post, aligned)
+                    yield shape.backward(gpu, pre, post, aligned, sparse)
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,18 @@ class HalfShape:
             return 4 if aligned else 3
         return {2048: 5, 4096: 3, 8192: 2 if keep == "in_shared" else 1}.get(self.points, 1)
 
-    def forward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
+    @property
+    def skips(self) -> bool:
+        """Whether there is more than one unit of inner transforms, so that a mask may leave one out."""
+        return self.points > 512
+
+    def forward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool, sparse: bool = False) -> Kernel:
         keep = self.forward_keep(gpu) or "in_device"
-        common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned)}"
+        common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned, sparse)}"
         resident = str(keep == "in_shared").lower()
         name = f"half_forward_warp<{common}>" if self.n1 == 1 else f"half_forward_group<{common}, {resident}>"
-        shared = self.forward_bytes(keep, pre_gate, aligned)
+        of_mask = 16 if sparse and self.n1 > 1 else 0
+        shared = self.forward_bytes(keep, pre_gate, aligned) + of_mask
         return Kernel("half.cuh", name, 32 * self.warps, self.blocks(aligned, keep), shared)
 
     def backward_bytes(self, keep: str, gated: bool, aligned: bool) -> int:
@@ -143,9 +150,9 @@ class HalfShape:
         )
         return next((way for way in ways if self.backward_bytes(way, True, False) <= gpu.shared_per_block), None)
 
-    def backward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
+    def backward(self, gpu: Gpu, pre_gate: bool, post_gate: bool, aligned: bool, sparse: bool = False) -> Kernel:
         keep = self.backward_keep(gpu) or "in_device"
-        common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned)}"
+        common = f"{_NUMBERS[self.number]}, {self.factors}, {switches(pre_gate, post_gate, aligned, sparse)}"
         shared = self.backward_bytes(keep, pre_gate or post_gate, aligned)
         if self.n1 == 1:
             blocks = 4 if self.points <= 256 else 3 if aligned or self.points <= 512 else 2
@@ -185,6 +192,11 @@ def _shape_for(sizes: Sizes, gpu: Gpu, fits) -> HalfShape:
             f"{fitting[-1].points} do: use engine=None or engine='torch'"
         )
     return found
+
+
+def _skips(shape: HalfShape, sizes: Sizes) -> bool:
+    """Whether units that a mask leaves out are passed over. Of rows off their alignment they are zeros like others."""
+    return sizes.sparse and sizes.aligned and shape.skips
 
 
 def _plan_of(shape: HalfShape, gpu: Gpu, kernel: Kernel, rows: int) -> Plan:

@@ -28,7 +28,17 @@ def why_not(device, precision: str) -> str | None:
     return available(device)
 
 
-def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
+def why_not_call(call: Call, u, k, mask=None) -> str | None:
+    """Why this engine, which can run on the device, has no kernel for a call; None where it has."""
+    if mask is None or not u.numel():
+        return None
+    gpu = gpu_of(k.get_device())
+    if _fits_a_block(call, u.shape[-1], k.shape[-1], gpu, mask.shape[-1]):
+        return None
+    return f"a mask of {mask.shape[-1]} points does not fit one block of {gpu.arch} in {call.precision} precision"
+
+
+def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> torch.Tensor:
     """The convolution with its gates and its skip term: see `torch_long_conv.forward`.
 
     Raises:
@@ -37,34 +47,36 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     """
     index = u.get_device()
     with _current(index):
-        return _passes(call, u, k).convolve(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        return _passes(call, u, k).convolve(
+            launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, *_given(mask)
+        )
 
 
-def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
+def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask=None):
     """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
     index = u.get_device()
     passes = long_pass if _passes(call, u, k) is long_pass else backward_pass
     with _current(index):
-        return passes.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
+        return passes.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *_given(mask))
 
 
-def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
+def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
     index = u.get_device()
     with _current(index):
         if _passes(call, u, k) is long_pass:
             return long_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
-        forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate)
+        forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, mask)
         if any(needs):
-            backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate)
+            backward_pass.prepare(launcher(index), call, needs, u, k, d, pre_gate, post_gate, mask)
 
 
-def filter_spectrum(call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
+def filter_spectrum(call: Call, k: torch.Tensor, length: int, mask=None) -> torch.Tensor:
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()
     passes = spectra if _fits_a_block(call, length, k.shape[-1], gpu_of(index)) else long_pass
     with _current(index):
-        return passes.prepare_spectrum(launcher(index), call, k, length)
+        return passes.prepare_spectrum(launcher(index), call, k, length, *_given(mask))
 
 
 def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d) -> bool:
@@ -80,6 +92,11 @@ def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d)
     return taps.serves(made, length, long_pass.points_of(spectrum), call, samples, filter_taps)
 
 
+def _given(mask) -> tuple:
+    """The mask, where there is one: `why_not_call` sees to it that its rows are in one block then."""
+    return () if mask is None else (mask,)
+
+
 def _passes(call: Call, u, k):
     """The module that carries out a call: rows in one block, or longer ones."""
     fits = not u.numel() or _fits_a_block(call, u.shape[-1], k.shape[-1], gpu_of(u.get_device()))
@@ -87,9 +104,11 @@ def _passes(call: Call, u, k):
 
 
 @functools.lru_cache(maxsize=4096)
-def _fits_a_block(call: Call, length: int, taps: int, gpu: Gpu) -> bool:
+def _fits_a_block(call: Call, length: int, taps: int, gpu: Gpu, points: int = 0) -> bool:
+    """Whether rows of a call do, under a mask of so many points, if not 0."""
+    number, out_length = number_of(call.precision, torch.float16), placed(call, length, taps).length
     try:
-        plan(Sizes(number_of(call.precision, torch.float16), length, placed(call, length, taps).length), gpu)
+        plan(Sizes(number, length, out_length, least_points=points, sparse=points > 0), gpu)
     except NoKernelError:
         return False
     return True

@@ -42,7 +42,8 @@ class Geometry(NamedTuple):
         has_skips: whether filters have skip terms of their own.
         u, pre_gate, post_gate, dy: the strides of rows; None for those that the call has not.
         aligned: whether each of these begins on 16 bytes.
-        points: of the transform of a spectrum that is there already, or 0.
+        points: of the transform of a spectrum or a mask that is there already, or 0.
+        masked: whether there is a mask.
     """
 
     call: Call
@@ -56,6 +57,7 @@ class Geometry(NamedTuple):
     dy: tuple | None
     aligned: bool
     points: int = 0
+    masked: bool = False
 
     @property
     def batch(self) -> int:
@@ -126,8 +128,9 @@ def operands(call: Call, number: str, u, k, d, pre_gate, post_gate, prepared: bo
     return Operands(rows(u, kind), rows(pre_gate, kind), rows(post_gate, kind), *filters)
 
 
-def geometry(call: Call, number: str, x: Operands, points: int = 0, dy=None) -> Geometry:
-    """What `x`, and for a backward pass y's gradient, decide."""
+def geometry(call: Call, number: str, x: Operands, spectrum=None, dy=None, mask=None) -> Geometry:
+    """What `x`, a prepared spectrum or a mask, and for a backward pass y's gradient decide."""
+    known = spectrum if mask is None else mask
     address = x.u.data_ptr()
     strides = [None, None, None]
     for i, t in enumerate((x.pre_gate, x.post_gate, dy)):
@@ -136,7 +139,7 @@ def geometry(call: Call, number: str, x: Operands, points: int = 0, dy=None) -> 
             strides[i] = row_strides(t)
     return Geometry(
         call, number, x.u.shape, x.filters.shape, x.skips is not None, row_strides(x.u), *strides, address % 16 == 0,
-        points,
+        0 if known is None else known.shape[-1], mask is not None,
     )  # fmt: skip
 
 

@@ -49,7 +49,8 @@ class Sizes:
         filter_per_item: each batch item has filters of its own.
         pre_gate, post_gate: whether there is one.
         aligned: every row starts on 16 bytes and is a multiple of 16 bytes long.
-        least_points: of the transform, where a spectrum of so many is there already.
+        least_points: of the transform, where a spectrum of so many, or a mask, is there already.
+        sparse: whether there is a mask.
     """
 
     number: str
@@ -62,6 +63,7 @@ class Sizes:
     post_gate: bool = False
     aligned: bool = True
     least_points: int = 0
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,9 @@ class Plan:
         object.__setattr__(self, "points", n1 * n2 * n3)
 
 
-def switches(pre_gate: bool, post_gate: bool, aligned: bool = False) -> str:
-    return "Switches<{}, {}, {}>".format(*(str(flag).lower() for flag in (pre_gate, post_gate, aligned)))
+def switches(pre_gate: bool, post_gate: bool, aligned: bool = False, sparse: bool = False) -> str:
+    flags = (pre_gate, post_gate, aligned, *([True] if sparse else []))
+    return f"Switches<{', '.join(str(flag).lower() for flag in flags)}>"
 
 
 def rows_per_sum(sizes: Sizes, at_once: int) -> int:

@@ -46,14 +46,16 @@ def spectra_maker(g: Geometry, chosen: Plan) -> SpectraMaker:
     return SpectraMaker(chosen.spectrum, (-(-count // chosen.filters_per_block), 1), arguments, scales, size)
 
 
-def make_spectra(on, chosen: Plan, maker: SpectraMaker, filters, skips, to: int) -> tuple[int, int | None]:
-    """Makes the spectra in memory at `to`. Returns where they are, and where their scales."""
+def make_spectra(on, chosen: Plan, maker: SpectraMaker, filters, skips, to: int, mask=None) -> tuple[int, int | None]:
+    """Makes the spectra in memory at `to`, zero where a mask is. Returns where they are, and where their scales."""
     arguments = maker.arguments.copy()
     arguments.k = filters.data_ptr()
     arguments.tables = filter_tables_of(on, chosen)
     arguments.spectrum = to
     if skips is not None:
         arguments.d = skips.data_ptr()
+    if mask is not None:
+        arguments.mask = mask.data_ptr()
     scales = None if maker.scales is None else to + maker.scales
     arguments.scale = scales
     on.launch(maker.kernel, arguments, maker.grid)
@@ -97,16 +99,18 @@ def filter_tables_of(on, chosen: Plan) -> int:
 # ---- prepared ones
 
 
-def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
+def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int, mask=None) -> torch.Tensor:
     """The spectra of k for calls on up to `length` samples, or exactly so many if circular."""
     number = number_of(call.precision, torch.float16)  # spectra are the same for both 16-bit types
     filters = folded(call, k, length)
     filters = filters.reshape(-1, filters.shape[-1]).contiguous()
     g = Geometry(call, number, (1, 1, length), filters.shape, False, (0, 0), None, None, None, True)
-    chosen = plan(Sizes(number, length, g.place.length), on.gpu)
+    points = 0 if mask is None else mask.shape[-1]
+    sizes = Sizes(number, length, g.place.length, least_points=points, sparse=mask is not None)
+    chosen = plan(sizes, on.gpu)
     maker = spectra_maker(g, chosen)
     room = torch.empty(maker.bytes, dtype=torch.uint8, device=k.device)
-    make_spectra(on, chosen, maker, filters, None, room.data_ptr())
+    make_spectra(on, chosen, maker, filters, None, room.data_ptr(), mask)
     shape = (*k.shape[:-1], chosen.points)
     if maker.scales is None:
         return room.view(torch.complex64).view(shape)

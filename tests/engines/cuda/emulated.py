@@ -76,7 +76,7 @@ class EmulatedLauncher:
             found = [
                 ("spectrum", filters * points * point, False), ("spectrum_scale", filters * 4, False),
                 ("dspectrum", a.channels * chunks * points * 8, True),
-                ("scratch", a.channels * chunks * points * point, True),
+                ("scratch", a.channels * chunks * points * point, True), ("mask", points, False),
             ]  # fmt: skip
         elif isinstance(a, PlaneArguments):
             found = self._planes(a, points)
@@ -84,11 +84,12 @@ class EmulatedLauncher:
             of_items = a.chunks // a.chunks_per_filter * a.filters
             sums = a.filters * a.channels_per_filter * a.chunks * points * 8
             found = [("dk", of_items * a.taps * 4, True), ("dd", of_items * 4, True), ("dspectrum", sums, False)]
+            found.append(("mask", points, False))
         elif isinstance(a, FilterArguments):
             taps = (a.filters - 1) * a.tap_strides.channel + a.taps
             found = [
                 ("k", taps * 4, False), ("d", a.filters * 4, False), ("spectrum", a.filters * points * point, True),
-                ("scale", a.filters * 4, True),
+                ("scale", a.filters * 4, True), ("mask", points, False),
             ]  # fmt: skip
         else:
             yield "tables", a.tables, HalfShape(n1, n2, n3, "fp16").tables_bytes, True

@@ -253,7 +253,7 @@ def test_compiles_whole(case, dtype):
 def test_operator_is_what_torch_expects(case):
     t = on_gpu(case.tensors(SINGLE))
     u, k, d, pre, post = broadcast(t["u"], t["k"], t.get("d"), t.get("pre_gate"), t.get("post_gate"), case.mode)
-    arguments = (u, k, None, d, pre, post, case.mode, case.offset, case.correlate, "single", "cuda")
+    arguments = (u, k, None, d, pre, post, None, case.mode, case.offset, case.correlate, "single", "cuda")
     opcheck(torch.ops.longconv_audio.long_conv.default, arguments)
 
 

@@ -208,23 +208,21 @@ def test_what_is_missing_on_a_machine(machine, changed, words):
     selection._ready.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "call", "reason"),
-    [
-        ((2, 3, 1000), torch.float32, Call("causal", 0, False, "single"), None),
-        ((2, 3, 16384), torch.float16, Call("causal", 0, False, "half"), None),
-        ((2, 3, 16384), torch.float16, Call("full", 0, False, "half"), "16392 samples do not fit"),
-        ((2, 3, 16385), torch.float32, Call("causal", 0, False, "single"), "16385 samples"),
-        ((2, 3, 0), torch.float32, Call("full", 0, False, "single"), None),
-        ((2, 3, 100), torch.float32, Call("causal", 0, False, "half"), None),
-        ((2, 3, 16385), torch.float32, Call("causal", 0, False, "half"), "half precision"),
-        ((2, 3, 100), torch.float64, Call("causal", 0, False, "single"), None),
-    ],
-)
-def test_reasons_of_a_call(monkeypatch, shape, dtype, call, reason):
+@pytest.mark.parametrize("precision", ["half", "single"])
+@pytest.mark.parametrize(("length", "mode"), [(0, "full"), (100, "causal"), (16384, "full"), (16385, "causal")])
+def test_calls_of_any_length_are_carried_out(monkeypatch, length, mode, precision):
     monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
-    said = long_conv.why_not_call(call, torch.empty(shape, dtype=dtype), torch.empty(3, 9))
-    assert said is None if reason is None else reason in said
+    call = Call(mode, 0, False, precision)
+    assert long_conv.why_not_call(call, torch.empty(2, 3, length), torch.empty(3, 9)) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_masks_beyond_the_kernels(monkeypatch, dtype):
+    monkeypatch.setattr(long_conv, "gpu_of", lambda index: KNOWN["sm_90a"])
+    call = Call("causal", 0, False, "half" if dtype == torch.float16 else "single")
+    u, k = torch.empty(2, 3, 100, dtype=dtype), torch.empty(3, 9)
+    assert long_conv.why_not_call(call, u, k, torch.ones(16384, dtype=torch.bool)) is None
+    assert "32768 points does not fit" in long_conv.why_not_call(call, u, k, torch.ones(32768, dtype=torch.bool))
 
 
 def test_what_is_prepared_is_loaded_before_the_call(driver, monkeypatch):

@@ -40,9 +40,9 @@ def test_sizes_are_those_of_the_half_kernels():
         wanted += [s.tables_bytes, s.of_filters.threads, s.of_filters.rows, s.of_filters.blocks, *s.of_filters.factors]
         for gpu, aligned in product((H200, KNOWN["sm_80"], A6000), (True, False)):
             if s.forward_keep(gpu) is not None:
-                kernels += [s.forward(gpu, True, True, aligned), s.forward(gpu, False, True, aligned)]
+                kernels += [s.forward(gpu, True, True, aligned, s.skips), s.forward(gpu, False, True, aligned)]
             if s.backward_keep(gpu) is not None:
-                kernels += [s.backward(gpu, True, True, aligned), s.backward(gpu, False, False, aligned)]
+                kernels += [s.backward(gpu, True, True, aligned, s.skips), s.backward(gpu, False, False, aligned)]
     for kernel in kernels:
         form = re.sub(
             "half_(forward|backward)_(warp|group)", lambda m: m[2].capitalize() + m[1].capitalize(), kernel.name
@@ -88,8 +88,8 @@ def test_every_planned_kernel_is_in_the_list(gpu, number):
     listed = {k.name for k in all_kernels(gpu)}
     for length in (1, 100, 128, 200, 256, 1000, 1024, 3000, 4096, 8000, 8192):
         for out_length in (length, length + 90):
-            for gates in ((False, True), (True, True)):
-                sizes = Sizes(number, length, out_length, 3, 5, False, *gates, length % 8 == 0)
+            for *gates, sparse in ((False, True, False), (True, True, True)):
+                sizes = Sizes(number, length, out_length, 3, 5, False, *gates, length % 8 == 0, sparse=sparse)
                 try:
                     p = plan(sizes, gpu)
                 except NoKernelError:
