@@ -13,6 +13,7 @@ _HOME = {
     "long_conv": "convolution",
     "FilterSpectrum": "convolution",
     "prepare": "convolution",
+    "short_conv": "short_convolution",
     "Convolver": "streaming",
     "AudioReader": "audio_io",
     "AudioWriter": "audio_io",
