@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from . import half_kernels, single_kernels
+from . import half_kernels, short_kernels, single_kernels
 from .gpus import Gpu
 from .half_kernels import HALF_FACTORS, HalfShape
 from .plans import GRID_Y, RESERVED, Kernel, Plan, Sizes
@@ -46,6 +46,7 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     """Every specialisation that a call on the device may ask for, once."""
     yield from half_kernels.all_kernels(gpu)
     yield from single_kernels.all_kernels(gpu)
+    yield from short_kernels.all_kernels()
 
 
 def _of(number: str):

@@ -14,7 +14,9 @@ import harness
 from longconv_audio.engines.cuda import arguments
 from longconv_audio.engines.cuda.compiler import source_folder
 
-STRUCTS = (arguments.Arguments, arguments.FilterArguments)
+STRUCTS = (
+    arguments.Arguments, arguments.FilterArguments, arguments.ShortArguments, arguments.ShortSumArguments,
+)  # fmt: skip
 
 
 @pytest.mark.skipif(harness.compiler() is None, reason="no C++ compiler")

@@ -1,0 +1,287 @@
+"""The short depthwise convolution by CUDA kernels: the functions of an engine, see `torch_short_conv`.
+
+Forward, the gradient of the gate and that of u are one kernel: dgate is y with dy for the gate, and du is the
+convolution of gate dy with the taps reversed. Where time is dense, that kernel sums the gradients of taps and bias too,
+of what it has read anyway.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ..short_call import ShortCall
+from . import short_kernels as kernels
+from .arguments import ShortArguments, ShortSumArguments, Strides
+from .launch import launcher
+from .operands import KINDS, cast, row_strides, rows
+
+_NAMES = {dtype: name for name, dtype in KINDS.items()}
+
+
+def forward(call: ShortCall, u, k, bias, gate) -> torch.Tensor:
+    """The convolution with its bias and its gate: see `torch_short_conv.forward`.
+
+    Raises:
+        NoKernelError: for more samples than kernels can count.
+        CompilerError, LaunchError: where a kernel cannot be compiled, loaded or started.
+    """
+    index = u.get_device()
+    with torch.cuda.device(index):
+        return convolve(launcher(index), call, u, k, bias, gate)
+
+
+def backward(call: ShortCall, needs, dy, u, k, bias, gate):
+    """The gradients of u, k, bias and the gate: see `torch_short_conv.backward`. Errors as of `forward`."""
+    index = u.get_device()
+    with torch.cuda.device(index):
+        return gradients(launcher(index), call, needs, dy, u, k, bias, gate)
+
+
+def convolve(on, call: ShortCall, u, k, bias, gate) -> torch.Tensor:
+    """`forward`, on a launcher: something that has `launch`."""
+    job = _job(call, u, None, gate, k, bias, call.samples(u, k), call.start(k), call.correlate)
+    return _convolve_channels(on, job) if call.channels_last else _convolve_rows(on, job)
+
+
+def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
+    """`backward`, on a launcher."""
+    need_u, need_k, need_bias, need_gate = needs
+    owners = (u, k, bias, gate)
+    if not dy.numel():
+        return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
+    dy = cast(dy, u.dtype)
+    du = sums = dk = dbias = None
+    adjoint = _job(call, dy, gate, None, k, None, call.length(u), call.left, not call.correlate)
+    if call.channels_last:
+        if need_u:
+            du = _convolve_channels(on, adjoint)
+        if need_k or need_bias:
+            sums = _sum_channels(on, adjoint, u, call.start(k))
+    elif need_k or need_bias:
+        du, sums = _differentiate_rows(on, adjoint, u)
+    elif need_u:
+        du = _convolve_rows(on, adjoint)
+    if sums is not None:
+        dk, dbias = _add_sums(on, sums, k if need_k else None, bias if need_bias else None, call.channels(u), k.shape)
+    dgate = convolve(on, call, u, k, bias, dy) if need_gate else None
+    return du if need_u else None, dk, dbias, dgate
+
+
+class Job(NamedTuple):
+    """One convolution, of the forward or of the backward pass.
+
+    Args:
+        call: whose it is, which says how the tensors lie.
+        x, pre_gate: what is convolved, and what multiplies it or None.
+        side: what multiplies the result, or None.
+        k, bias: the filters and what is added, or None.
+        samples: of a row of the result.
+        start: of x, the sample that tap 0 of the taps in order meets in the first output.
+        backwards: whether the order of the taps is the reverse of k's.
+    """
+
+    call: ShortCall
+    x: torch.Tensor
+    pre_gate: torch.Tensor | None
+    side: torch.Tensor | None
+    k: torch.Tensor
+    bias: torch.Tensor | None
+    samples: int
+    start: int
+    backwards: bool
+
+    @property
+    def channels(self) -> int:
+        return self.call.channels(self.x)
+
+    @property
+    def number(self) -> str:
+        return _NAMES[self.x.dtype]
+
+
+class Sums(NamedTuple):
+    """What the chunks leave of the gradients of taps and bias.
+
+    Args:
+        values: of all chunks, float32.
+        chunk_step, channel_step, slot_step: elements from one to the next.
+        first_slot, bias_slot: of the taps and of the bias.
+        backwards: whether the taps' slots are in the reverse of k's order.
+    """
+
+    values: torch.Tensor
+    chunk_step: int
+    channel_step: int
+    slot_step: int
+    first_slot: int
+    bias_slot: int
+    backwards: bool
+
+
+# ---- time dense
+
+
+def _convolve_rows(on, job: Job) -> torch.Tensor:
+    y, k = _result(job), _filters(job)
+    if y.numel():
+        arguments, aligned = _row_arguments(job, job.side, y, k)
+        arguments.first, arguments.tiles = arguments.shift, -(-job.samples // kernels.TILE)
+        arguments.tiles_per_chunk, arguments.chunks_together = 1, arguments.tiles
+        arguments.chunks = arguments.tiles * arguments.batch
+        side = "none" if job.side is None else "gate"
+        _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, side, aligned), arguments)
+    return y
+
+
+def _differentiate_rows(on, job: Job, u):
+    """The result, and the sums of its products with u."""
+    du, k, u = _result(job), _filters(job), rows(u, u.dtype)
+    arguments, aligned = _row_arguments(job, u, du, k)
+    # The bias' gradient is the sum over all of x, of which du may need a part.
+    arguments.first = min(arguments.shift, 0)
+    end = max(arguments.shift + job.samples, arguments.length)
+    arguments.tiles = -(-(end - arguments.first) // kernels.TILE)
+    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, arguments.channels)
+    arguments.tiles_per_chunk, arguments.chunks, arguments.chunks_together = chunks.tiles, chunks.number, 1
+    slots = -(-(arguments.lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
+    values = torch.empty(chunks.number, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
+    arguments.sums = values.data_ptr()
+    _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, "input", aligned), arguments)
+    steps = arguments.channels * (slots + 1), slots + 1, 1
+    return du, Sums(values, *steps, arguments.lead, slots, job.backwards)
+
+
+def _row_arguments(job: Job, side, y, k):
+    """All but how tiles are cut; and whether every row begins on 16 bytes."""
+    piece = 16 // job.x.element_size()
+    shift = -(-job.start // piece) * piece
+    arguments = _arguments(job, side, y, k, row_strides)
+    arguments.shift, arguments.lead, arguments.reversed = shift, shift - job.start, job.backwards
+    return arguments, _aligned(16, row_strides, job.x, job.pre_gate, side, y)
+
+
+def _launch_rows(on, kernel, arguments: ShortArguments) -> None:
+    lengths = arguments.length, arguments.out_length + abs(arguments.shift)
+    on.launch(kernel, arguments, (kernels.blocks_of(arguments.channels * arguments.chunks, *lengths), 1))
+
+
+# ---- channels dense
+
+
+def _convolve_channels(on, job: Job) -> torch.Tensor:
+    y, k = _result(job), _taps_by_lag(job)
+    if y.numel():
+        arguments, aligned = _channel_arguments(job, job.side, y, k)
+        arguments.tiles = -(-job.samples // kernels.TIMES)
+        warps = kernels.warps_of_channels(job.number, arguments.channels) * arguments.tiles * arguments.batch
+        blocks = kernels.blocks_of(warps, arguments.length, arguments.out_length)
+        kernel = kernels.channels(job.number, job.pre_gate is not None, job.side is not None, aligned)
+        on.launch(kernel, arguments, (blocks, 1))
+    return y
+
+
+def _sum_channels(on, job: Job, u, start: int) -> Sums:
+    """The sums of the products of the job's x with u, from where the forward pass starts."""
+    u = rows(u, u.dtype)
+    arguments, aligned = _channel_arguments(job, u, None, None)
+    arguments.length, arguments.out_length, arguments.shift = u.shape[1], job.x.shape[1], start
+    arguments.tiles = -(-arguments.out_length // kernels.TIMES)
+    sets = kernels.warps_of_channels(job.number, arguments.channels) * -(-arguments.taps // kernels.GROUP)
+    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, sets)
+    arguments.tiles_per_chunk, arguments.chunks = chunks.tiles, chunks.number
+    slots, channels = arguments.taps + 1, arguments.channels
+    values = torch.empty(chunks.number, slots, channels, dtype=torch.float32, device=u.device)
+    arguments.sums = values.data_ptr()
+    blocks = kernels.blocks_of(sets * chunks.number, arguments.length, arguments.out_length)
+    on.launch(kernels.channel_sums(job.number, job.pre_gate is not None, aligned), arguments, (blocks, 1))
+    return Sums(values, slots * channels, 1, channels, 0, arguments.taps, not job.backwards)
+
+
+def _channel_arguments(job: Job, side, y, k):
+    """All but how tiles are cut; and whether the 16-bit samples of two channels can be read together."""
+    arguments = _arguments(job, side, y, k, _time_strides)
+    arguments.shift = job.start
+    even = arguments.channels * job.x.element_size() % 4 == 0
+    return arguments, even and _aligned(4, _time_strides, job.x, job.pre_gate, side, y)
+
+
+def _time_strides(t) -> tuple[int, int]:
+    """Elements from one batch item, and from one time, to the next; 0 where there is no next."""
+    batch, time, _ = t.stride()
+    items, samples, _ = t.shape
+    return (0 if items == 1 else batch, 0 if samples == 1 else time)
+
+
+def _taps_by_lag(job: Job) -> torch.Tensor:
+    """(taps, channels), dense."""
+    k = _filters(job)
+    k = k.flip(-1) if job.backwards else k
+    return k.repeat_interleave(job.channels // k.shape[0], 0).t().contiguous()
+
+
+# ---- both
+
+
+def _job(call: ShortCall, x, pre_gate, side, k, bias, samples: int, start: int, backwards: bool) -> Job:
+    """With its rows, or times, dense."""
+    kind = x.dtype
+    bias = None if bias is None else cast(bias, torch.float32).contiguous()
+    return Job(call, rows(x, kind), rows(pre_gate, kind), rows(side, kind), k, bias, samples, start, backwards)
+
+
+def _filters(job: Job) -> torch.Tensor:
+    """(filters, taps), dense."""
+    return cast(job.k, torch.float32).contiguous()
+
+
+def _result(job: Job) -> torch.Tensor:
+    batch, channels = job.x.shape[0], job.channels
+    return job.x.new_empty((batch, job.samples, channels) if job.call.channels_last else (batch, channels, job.samples))
+
+
+def _arguments(job: Job, side, y, k, strides) -> ShortArguments:
+    filters, taps = job.k.shape
+    arguments = ShortArguments(
+        x=job.x.data_ptr(), x_strides=Strides(*strides(job.x)), channels_per_filter=job.channels // filters,
+        batch=job.x.shape[0], channels=job.channels, length=job.call.length(job.x), out_length=job.samples, taps=taps,
+    )  # fmt: skip
+    for name, steps, t in (
+        ("pre_gate", "pre_strides", job.pre_gate), ("side", "side_strides", side), ("y", "y_strides", y),
+    ):  # fmt: skip
+        if t is not None:
+            setattr(arguments, name, t.data_ptr())
+            setattr(arguments, steps, Strides(*strides(t)))
+    for name, t in (("k", k), ("bias", job.bias)):
+        if t is not None:
+            setattr(arguments, name, t.data_ptr())
+    return arguments
+
+
+def _aligned(size: int, strides, *tensors) -> bool:
+    """Whether every row, or time, of all tensors begins at a multiple of `size` bytes."""
+    return all(
+        t.data_ptr() % size == 0 and all(step * t.element_size() % size == 0 for step in strides(t))
+        for t in tensors
+        if t is not None
+    )
+
+
+def _add_sums(on, sums: Sums, k, bias, channels: int, filters_shape):
+    """The gradients of k and bias, None for None."""
+    filters, taps = filters_shape
+    dk, dbias = (None if t is None else torch.empty(t.shape, dtype=torch.float32, device=t.device) for t in (k, bias))
+    arguments = ShortSumArguments(
+        sums=sums.values.data_ptr(), chunk_step=sums.chunk_step, channel_step=sums.channel_step,
+        slot_step=sums.slot_step, chunks=sums.values.shape[0], channels=channels,
+        channels_per_filter=channels // filters, filters=filters, taps=taps, reversed=sums.backwards,
+        first_slot=sums.first_slot, bias_slot=sums.bias_slot,
+    )  # fmt: skip
+    warps = 0
+    if dk is not None:
+        arguments.dk, warps = dk.data_ptr(), warps + filters * taps
+    if dbias is not None:
+        arguments.dbias, warps = dbias.data_ptr(), warps + channels
+    on.launch(kernels.SUM, arguments, (kernels.blocks_of(warps), 1))
+    return None if dk is None else cast(dk, k.dtype), None if dbias is None else cast(dbias, bias.dtype)
