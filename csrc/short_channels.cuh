@@ -172,10 +172,10 @@ KERNEL(warps_of_channels * 32, 4) short_channels_sums(ShortArguments a) {
   const int groups = (a.taps + 7) / 8, chunk = int(lane.rest / groups), q = int(lane.rest % groups) * 8;
   if (chunk >= a.chunks) return;
   float products[8][each] = {}, total[each] = {};
-  const Index first_tile = Index(chunk) * a.tiles_per_chunk, every = Index(a.batch) * a.tiles;
-  const Index end_tile = first_tile + a.tiles_per_chunk < every ? first_tile + a.tiles_per_chunk : every;
+  const unsigned first_tile = unsigned(chunk) * a.tiles_per_chunk, every = unsigned(a.batch) * a.tiles;
+  const unsigned end_tile = first_tile + a.tiles_per_chunk < every ? first_tile + a.tiles_per_chunk : every;
   NO_UNROLL
-  for (Index tile = first_tile; tile < end_tile; ++tile) {
+  for (unsigned tile = first_tile; tile < end_tile; ++tile) {
     const int batch = int(tile / a.tiles), begin = int(tile % a.tiles) * times_of_tile;
     const int end = begin + times_of_tile < a.out_length ? begin + times_of_tile : a.out_length;
     const auto columns = [&](const void* tensor, Strides strides) {

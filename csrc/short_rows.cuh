@@ -16,18 +16,16 @@
 // A warp adds up the tiles of one chunk of a channel, in order. Sums: (chunk, channel, slots + 1), the bias behind.
 #pragma once
 
+#include "short_chunks.cuh"
 #include "short_sums.cuh"
-#include "short_tile.cuh"
 
 namespace short_conv {
 
 // What comes with y: nothing, its gate, or the input whose products with x are summed.
 enum class Side { none, gate, input };
 
-constexpr int warps = 4;  // of a block, each on its own
-
 // That the registers suffice for.
-DEVICE constexpr int blocks(Side side) { return side == Side::input ? 4 : 5; }
+DEVICE constexpr int blocks(Side side, bool pre_gate) { return side != Side::input ? 5 : pre_gate ? 3 : 4; }
 
 template <class Number, bool PRE_GATE, Side SIDE>
 struct Room {
@@ -38,30 +36,6 @@ struct Room {
   static constexpr unsigned bytes = (sums + (SIDE == Side::input ? (most_slots + 1) * 4 : 0) + 127) / 128 * 128;
   static constexpr unsigned of_block = warps * bytes;
 };
-
-struct Chunk {
-  int channel, number;
-};
-
-DEVICE Chunk chunk_of_warp(const ShortArguments& a) {
-  const unsigned warp = ptx::block_x() * warps + ptx::thread() / 32;
-  const unsigned rest = warp / a.chunks_together;
-  return {int(rest % a.channels), int(rest / a.channels * a.chunks_together + warp % a.chunks_together)};
-}
-
-template <class Number>
-DEVICE const Bits<Number>* row_of(const void* tensor, Strides strides, int batch, int channel) {
-  return static_cast<const Bits<Number>*>(tensor) + (batch * strides.batch + channel * strides.channel);
-}
-
-// w: taps in the order of lags, from slot `lead` on, zeros elsewhere.
-DEVICE void place_taps(const ShortArguments& a, unsigned taps, int channel, int slots, int lane) {
-  const float* k = a.k + Index(channel / a.channels_per_filter) * a.taps;
-  for (int q = lane; q < slots; q += 32) {
-    const int j = q - a.lead;
-    memory::store_shared(taps + q * 4, memory::load_if(j >= 0 && j < a.taps, k + (a.reversed ? a.taps - 1 - j : j)));
-  }
-}
 
 // Eight numbers of each lane, summed over the warp, in the order of a tree; added to eight in shared memory.
 DEVICE void add_over_warp(float (&v)[8], unsigned sums, int lane) {
@@ -100,7 +74,7 @@ DEVICE void slide(int groups, Load load, Visit visit) {
 }
 
 template <class Number, bool PRE_GATE, Side SIDE, bool ALIGNED>
-KERNEL(warps * 32, blocks(SIDE)) short_rows(ShortArguments a) {
+KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
   using R = Room<Number, PRE_GATE, SIDE>;
   const int lane = ptx::thread() % 32;
   const unsigned shared = memory::shared_base() + ptx::thread() / 32 * R::bytes;
@@ -111,15 +85,13 @@ KERNEL(warps * 32, blocks(SIDE)) short_rows(ShortArguments a) {
   if (chunk.number >= a.chunks) return;
   const int groups = (a.lead + a.taps + 7) / 8, slots = groups * 8;
   const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;
-  place_taps(a, taps, chunk.channel, slots, lane);
+  place_taps(a, taps, chunk.channel, 0, slots, lane);
   if constexpr (SIDE == Side::input)
     for (int q = lane; q <= slots; q += 32) memory::store_shared(sums + q * 4, 0.0f);
 
-  const Index begin = Index(chunk.number) * a.tiles_per_chunk;
-  const Index every = Index(a.batch) * a.tiles;
-  const Index end = begin + a.tiles_per_chunk < every ? begin + a.tiles_per_chunk : every;
+  const unsigned begin = first_tile(a, chunk), end = end_of_tiles(a, chunk);
   NO_UNROLL
-  for (Index number = begin; number < end; ++number) {
+  for (unsigned number = begin; number < end; ++number) {
     const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile, y_at = at - a.shift;
     window.template fetch<ALIGNED>(
         row_of<Number>(a.x, a.x_strides, batch, chunk.channel), at - slots, tile + slots, a.length, lane);

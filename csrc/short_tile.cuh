@@ -12,16 +12,16 @@ constexpr int run = 16;             // samples of a lane
 constexpr int tile = 32 * run;      // of a warp
 constexpr int most_slots = 17 * 8;  // 128 taps, as far shifted as it takes to begin at a piece, in whole groups
 
-template <class Number>
+// SPREAD: pieces, a power of two, that lanes lie apart.
+template <class Number, int SPREAD = run / Piece<Number>::samples>
 struct Tile {
   static constexpr int piece = Piece<Number>::samples;
-  static constexpr int pieces_of_run = run / piece;
   unsigned base;
 
   // `samples` of them, in a whole number of swizzled blocks.
   DEVICE constexpr int bytes(int samples) { return (samples / piece + 7) / 8 * 128; }
 
-  DEVICE constexpr unsigned place(int number) { return (number ^ (number >> 3 & (pieces_of_run - 1))) * 16; }
+  DEVICE constexpr unsigned place(int number) { return (number ^ (number >> 3 & (SPREAD - 1))) * 16; }
 
   METHOD void load_group(float (&v)[8], int number) const {
     UNROLL

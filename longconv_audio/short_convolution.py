@@ -57,8 +57,10 @@ def short_conv(
         EngineUnavailableError: (a RuntimeError) where the engine asked for cannot run.
 
     Gradients flow to u, k, bias and the gate, and through them once more; there are no forward-mode derivatives. Saved
-    for them are these arguments. Repeated on the same device, a call gives the same, bit for bit. Under autocast u and
-    the gate are cast, k and bias never.
+    for them are these arguments. Repeated on the same device, a call gives the same, bit for bit. With half-precision
+    signals and many taps, the kernels take a tap as the sum of two numbers of the signals' dtype (in float16, of the
+    exponent of the filter's largest tap), and round the product of the gate and y's gradient. Under autocast u and the
+    gate are cast, k and bias never.
 
     >>> u, k = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[4.0, 5.0]])
     >>> short_conv(u, k)

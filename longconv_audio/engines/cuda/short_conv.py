@@ -1,8 +1,9 @@
 """The short depthwise convolution by CUDA kernels: the functions of an engine, see `torch_short_conv`.
 
 Forward, the gradient of the gate and that of u are one kernel: dgate is y with dy for the gate, and du is the
-convolution of gate dy with the taps reversed. Where time is dense, that kernel sums the gradients of taps and bias too,
-of what it has read anyway.
+convolution of gate dy with the taps reversed. Of few taps, where time is dense, that kernel sums the gradients of taps
+and bias too, of what it has read anyway. Of many taps, in 16 bits, matrix products take the place of multiplications;
+their operand gate dy is rounded.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
             du = _convolve_channels(on, adjoint)
         if need_k or need_bias:
             sums = _sum_channels(on, adjoint, u, call.start(k))
+    elif _by_products(adjoint, kernels.FUSED_SLOTS):
+        if need_u:
+            du = _convolve_rows(on, adjoint)
+        if need_k or need_bias:
+            sums = _sum_products(on, adjoint, u)
     elif need_k or need_bias:
         du, sums = _differentiate_rows(on, adjoint, u)
     elif need_u:
@@ -125,13 +131,19 @@ class Sums(NamedTuple):
 
 def _convolve_rows(on, job: Job) -> torch.Tensor:
     y, k = _result(job), _filters(job)
-    if y.numel():
-        arguments, aligned = _row_arguments(job, job.side, y, k)
-        arguments.first, arguments.tiles = arguments.shift, -(-job.samples // kernels.TILE)
+    if not y.numel():
+        return y
+    arguments, aligned = _row_arguments(job, job.side, y, k)
+    arguments.first, arguments.tiles = arguments.shift, -(-job.samples // kernels.TILE)
+    gates = job.pre_gate is not None, job.side is not None
+    if _by_products(job, kernels.GROUP):
+        _cut_into_chunks(arguments)
+        kernel = kernels.products(job.number, *gates, aligned)
+    else:
         arguments.tiles_per_chunk, arguments.chunks_together = 1, arguments.tiles
         arguments.chunks = arguments.tiles * arguments.batch
-        side = "none" if job.side is None else "gate"
-        _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, side, aligned), arguments)
+        kernel = kernels.rows(job.number, gates[0], "gate" if gates[1] else "none", aligned)
+    _launch_rows(on, kernel, arguments)
     return y
 
 
@@ -143,28 +155,60 @@ def _differentiate_rows(on, job: Job, u):
     arguments.first = min(arguments.shift, 0)
     end = max(arguments.shift + job.samples, arguments.length)
     arguments.tiles = -(-(end - arguments.first) // kernels.TILE)
-    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, arguments.channels)
-    arguments.tiles_per_chunk, arguments.chunks, arguments.chunks_together = chunks.tiles, chunks.number, 1
+    _cut_into_chunks(arguments)
     slots = -(-(arguments.lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
-    values = torch.empty(chunks.number, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
+    values = torch.empty(arguments.chunks, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
     arguments.sums = values.data_ptr()
     _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, "input", aligned), arguments)
     steps = arguments.channels * (slots + 1), slots + 1, 1
     return du, Sums(values, *steps, arguments.lead, slots, job.backwards)
 
 
+def _sum_products(on, job: Job, u) -> Sums:
+    """The sums of the products of the job's result, which is not made, with u."""
+    u, slots = rows(u, u.dtype), kernels.MOST_TAPS
+    arguments, aligned = _row_arguments(job, u, None, None)
+    # Of eight taps that a column of products stands for, the last meets u's first sample seven samples earlier than the
+    # first does. Behind, and for the sum over x, the tiles reach as far as there is something to multiply or to add.
+    piece = 16 // job.x.element_size()
+    arguments.first = min(max(job.start - (kernels.GROUP - 1), 0), slots - kernels.GROUP) // piece * piece
+    both = min(job.start + job.samples, arguments.length + slots - kernels.GROUP)
+    end = max(both, arguments.first + arguments.length)
+    arguments.tiles = -(-(end - arguments.first) // kernels.TILE)
+    _cut_into_chunks(arguments)
+    values = torch.empty(arguments.chunks, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
+    arguments.sums = values.data_ptr()
+    _launch_rows(on, kernels.product_sums(job.number, job.pre_gate is not None, aligned), arguments)
+    return Sums(values, arguments.channels * (slots + 1), slots + 1, 1, 0, slots, job.backwards)
+
+
+def _by_products(job: Job, slots: int) -> bool:
+    """Whether matrix products take less time than the multiplications of more taps than `slots` have room for."""
+    return job.number != "fp32" and _shift(job) - job.start + job.k.shape[1] > slots
+
+
+def _shift(job: Job) -> int:
+    """Where the first output stands in the time of x: at a multiple of 16 bytes, with the taps as much later."""
+    piece = 16 // job.x.element_size()
+    return -(-job.start // piece) * piece
+
+
 def _row_arguments(job: Job, side, y, k):
     """All but how tiles are cut; and whether every row begins on 16 bytes."""
-    piece = 16 // job.x.element_size()
-    shift = -(-job.start // piece) * piece
-    arguments = _arguments(job, side, y, k, row_strides)
+    shift, arguments = _shift(job), _arguments(job, side, y, k, row_strides)
     arguments.shift, arguments.lead, arguments.reversed = shift, shift - job.start, job.backwards
     return arguments, _aligned(16, row_strides, job.x, job.pre_gate, side, y)
 
 
+def _cut_into_chunks(arguments: ShortArguments) -> None:
+    """By shapes alone, for the order of sums depends on it."""
+    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, arguments.channels)
+    arguments.tiles_per_chunk, arguments.chunks, arguments.chunks_together = chunks.tiles, chunks.number, 1
+
+
 def _launch_rows(on, kernel, arguments: ShortArguments) -> None:
-    lengths = arguments.length, arguments.out_length + abs(arguments.shift)
-    on.launch(kernel, arguments, (kernels.blocks_of(arguments.channels * arguments.chunks, *lengths), 1))
+    counts = arguments.length, arguments.out_length + abs(arguments.shift), arguments.tiles * arguments.batch
+    on.launch(kernel, arguments, (kernels.blocks_of(arguments.channels * arguments.chunks, *counts), 1))
 
 
 # ---- channels dense
@@ -194,7 +238,8 @@ def _sum_channels(on, job: Job, u, start: int) -> Sums:
     slots, channels = arguments.taps + 1, arguments.channels
     values = torch.empty(chunks.number, slots, channels, dtype=torch.float32, device=u.device)
     arguments.sums = values.data_ptr()
-    blocks = kernels.blocks_of(sets * chunks.number, arguments.length, arguments.out_length)
+    counts = arguments.length, arguments.out_length, arguments.tiles * arguments.batch
+    blocks = kernels.blocks_of(sets * chunks.number, *counts)
     on.launch(kernels.channel_sums(job.number, job.pre_gate is not None, aligned), arguments, (blocks, 1))
     return Sums(values, slots * channels, 1, channels, 0, arguments.taps, not job.backwards)
 

@@ -12,11 +12,14 @@ from .plans import Kernel
 NUMBERS = {"fp16": ("short_conv::Fp16", 2), "bf16": ("short_conv::Bf16", 2), "fp32": ("short_conv::Fp32", 4)}
 MOST_TAPS = 128
 GROUP = 8  # taps, or times, that are worked on together
+FUSED_SLOTS = 16  # taps, and places before them, up to which du and the sums are best made of one reading
 TILE = 512  # samples of a row that a warp works on at a time
 TIMES = 64  # samples of each channel that a warp works on, where channels are dense
 WARPS = 4  # of a block
 SUMS = 8192  # chunks that sums of gradients are cut into, over all channels; it may not depend on the device
-_LONGEST = 2**31 - 2**13  # samples of a row whose indices, and those of what surrounds it, fit 32 bits
+_STEPS = -(-(MOST_TAPS + GROUP - 2) // 16) + 1  # products for the most taps
+_STAGES = 3  # tiles that a warp has on their way or is working on
+_MOST = 2**31 - 2**13  # samples of a row, or tiles, that fit a signed number of 32 bits with what lies about them
 _MOST_WARPS = 2**32 - 1
 
 
@@ -32,7 +35,25 @@ def rows(number: str, pre_gate: bool, side: str, aligned: bool) -> Kernel:
     """Convolves rows whose time is dense; `side` is "none", "gate" or, for the sums of gradients, "input"."""
     tag, _ = NUMBERS[number]
     name = f"short_conv::short_rows<{tag}, {_flag(pre_gate)}, short_conv::Side::{side}, {_flag(aligned)}>"
-    return _kernel("short_rows.cuh", name, 4 if side == "input" else 5, shared_bytes(number, pre_gate, side))
+    blocks = 5 if side != "input" else 3 if pre_gate else 4
+    return _kernel("short_rows.cuh", name, blocks, shared_bytes(number, pre_gate, side))
+
+
+def products(number: str, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
+    """Convolves 16-bit rows whose time is dense by matrix products."""
+    tag, sample = NUMBERS[number]
+    name = f"short_conv::short_products<{tag}, {_flag(pre_gate)}, {_flag(post_gate)}, {_flag(aligned)}>"
+    window, side = _up((TILE + 16 * (_STEPS - 1)) * sample), TILE * sample
+    stage = window * (2 if pre_gate else 1) + side
+    return _kernel("short_products.cuh", name, 3, WARPS * (_STAGES * stage + 16 * (_STEPS + 1) * 4))
+
+
+def product_sums(number: str, pre_gate: bool, aligned: bool) -> Kernel:
+    """Sums of the gradients of taps and bias, of 16-bit rows whose time is dense."""
+    tag, sample = NUMBERS[number]
+    name = f"short_conv::short_product_sums<{tag}, {_flag(pre_gate)}, {_flag(aligned)}>"
+    window, side = _up((TILE + MOST_TAPS) * sample), _up((TILE + 16) * sample)
+    return _kernel("short_product_sums.cuh", name, 4, WARPS * _STAGES * (window * (2 if pre_gate else 1) + side))
 
 
 def channels(number: str, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
@@ -57,8 +78,12 @@ def all_kernels() -> Iterator[Kernel]:
             yield rows(number, pre_gate, side, aligned)
         for pre_gate, post_gate in ((False, False), (False, True), (True, False)):
             yield channels(number, pre_gate, post_gate, aligned)
+            if number != "fp32":
+                yield products(number, pre_gate, post_gate, aligned)
         for pre_gate in flags:
             yield channel_sums(number, pre_gate, aligned)
+            if number != "fp32":
+                yield product_sums(number, pre_gate, aligned)
     yield SUM
 
 
@@ -83,16 +108,16 @@ def warps_of_channels(number: str, channels: int) -> int:
     return -(-channels * NUMBERS[number][1] // 128)
 
 
-def blocks_of(warps: int, *lengths: int) -> int:
-    """The blocks of so many warps.
+def blocks_of(warps: int, *counts: int) -> int:
+    """The blocks of so many warps, for rows of so many samples and so many tiles of a channel.
 
     Raises:
-        NoKernelError: for rows or grids whose indices do not fit 32 bits.
+        NoKernelError: where these, or what lies about them, do not fit 32 bits.
     """
-    if max(lengths, default=0) > _LONGEST or warps > _MOST_WARPS:
+    if max(counts, default=0) > _MOST or warps > _MOST_WARPS:
         raise NoKernelError(
-            f"a short convolution of {max(lengths, default=0)} samples by {warps} warps; expected at most {_LONGEST} "
-            f"and {_MOST_WARPS}: use engine='torch'"
+            f"a short convolution of {max(counts, default=0)} samples by {warps} warps; expected at most {_MOST} and "
+            f"{_MOST_WARPS}: use engine='torch'"
         )
     return -(-warps // WARPS)
 

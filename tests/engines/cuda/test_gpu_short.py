@@ -19,6 +19,8 @@ pytestmark = needs_gpu
 
 # Results are rounded once: see tests/emulator/test_short.py.
 REQUIRED = {HALF: 70.0, torch.bfloat16: 52.0, SINGLE: 125.0}
+# Of sums in float32, whose terms may cancel: with many taps, in half precision, terms of gate dy as it is rounded.
+OF_SUMS = {HALF: 64.0, torch.bfloat16: 46.0, SINGLE: 100.0}
 LAYOUTS = pytest.mark.parametrize("channels_last", [False, True], ids=["time_dense", "channels_dense"])
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
@@ -51,8 +53,7 @@ def check(tensors: dict, **options) -> None:
     right = torch.autograd.grad(wanted, wide.values(), dy.double())
     for name, one, other in zip(tensors, got, right, strict=True):
         assert one.dtype == tensors[name].dtype
-        least = REQUIRED[dtype] if name in ("u", "gate") else 100.0  # sums in float32, of terms that may cancel
-        assert decibels_below(one, other) >= least, name
+        assert decibels_below(one, other) >= (REQUIRED if name in ("u", "gate") else OF_SUMS)[dtype], name
     again = torch.autograd.grad(short_conv(**tensors, **options, engine="cuda"), tensors.values(), dy)
     assert all(torch.equal(a, b) for a, b in zip(got, again, strict=True))
 
