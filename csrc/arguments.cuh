@@ -113,6 +113,7 @@ struct ShortSumArguments {
   int chunks, channels, channels_per_filter, filters, taps;
   int reversed;
   int first_slot, bias_slot;
+  int lanes;     // that make one sum, a power of two
 };
 
 // The switches that every convolution kernel has, whatever its precision.

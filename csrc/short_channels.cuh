@@ -31,14 +31,15 @@ struct Columns {
     return {static_cast<const Bits<Number>*>(tensor) + (batch * strides.batch + channel), strides.channel, present};
   }
 
+  METHOD const Bits<Number>* at(int n) const { return first + n * step; }
+
   template <bool ALIGNED>
-  METHOD void load(float (&v)[each], int n) const {
-    const Bits<Number>* at = first + n * step;
-    unsigned word = 0;
+  METHOD void load(float (&v)[each], const Bits<Number>* at) const {
+    unsigned word;
     if constexpr (ALIGNED || each == 1) {
-      word = memory::load_if(present > 0, reinterpret_cast<const unsigned*>(at));
+      word = memory::load(reinterpret_cast<const unsigned*>(at));
     } else {
-      word = memory::load_if(present > 0, at);
+      word = memory::load(at);
       word |= memory::load_if(present > 1, at + 1) << 16;
     }
     const float2 x = of_word(Number(), word);
@@ -47,15 +48,15 @@ struct Columns {
   }
 
   template <bool ALIGNED>
-  METHOD void store(const float (&v)[each], int n) const {
-    auto* at = const_cast<Bits<Number>*>(first) + n * step;
+  METHOD void store(const float (&v)[each], const Bits<Number>* place) const {
+    auto* at = const_cast<Bits<Number>*>(place);
     unsigned word;
     if constexpr (each == 2) word = ptx::pack(Number(), v[0], v[1]);
     else word = ptx::as_unsigned(v[0]);
     if constexpr (ALIGNED || each == 1) {
-      memory::store_if(present > 0, reinterpret_cast<unsigned*>(at), word);
+      memory::store(reinterpret_cast<unsigned*>(at), word);
     } else {
-      memory::store_if(present > 0, at, Bits<Number>(word));
+      memory::store(at, Bits<Number>(word));
       memory::store_if(present > 1, at + 1, Bits<Number>(word >> 16));
     }
   }
@@ -67,18 +68,24 @@ using Times = float[times][Lanes<Number>::each];
 // Times n to n + 7, of which those from `from` to `to` - 1 are read, and zeros for the others.
 template <class Number, bool GATED, bool ALIGNED>
 DEVICE void load_times(Times<Number>& v, Columns<Number> x, Columns<Number> gate, int n, int from, int to) {
+  constexpr int each = Lanes<Number>::each;
+  const Bits<Number>*x_at = x.at(n), *gate_at = GATED ? gate.at(n) : nullptr;
+  const bool all = n >= from && n + times <= to;
   UNROLL
   for (int i = 0; i < times; ++i) {
     UNROLL
-    for (int c = 0; c < Lanes<Number>::each; ++c) v[i][c] = 0.0f;
-    if (n + i < from || n + i >= to) continue;
-    x.template load<ALIGNED>(v[i], n + i);
-    if constexpr (GATED) {
-      float g[Lanes<Number>::each];
-      gate.template load<ALIGNED>(g, n + i);
-      UNROLL
-      for (int c = 0; c < Lanes<Number>::each; ++c) v[i][c] *= g[c];
+    for (int c = 0; c < each; ++c) v[i][c] = 0.0f;
+    if (all || (n + i >= from && n + i < to)) {
+      x.template load<ALIGNED>(v[i], x_at);
+      if constexpr (GATED) {
+        float g[each];
+        gate.template load<ALIGNED>(g, gate_at);
+        UNROLL
+        for (int c = 0; c < each; ++c) v[i][c] *= g[c];
+      }
     }
+    x_at += x.step;
+    if constexpr (GATED) gate_at += gate.step;
   }
 }
 
@@ -104,7 +111,7 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
   constexpr int each = Lanes<Number>::each;
   const Lane lane = lane_of<Number>(a);
   const int batch = int(lane.rest / a.tiles), begin = int(lane.rest % a.tiles) * times_of_tile;
-  if (batch >= a.batch) return;
+  if (batch >= a.batch || lane.present == 0) return;
   const auto columns = [&](const void* tensor, Strides strides) {
     return Columns<Number>::of(tensor, strides, batch, lane.channel, lane.present);
   };
@@ -133,29 +140,34 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
       for (int r = 0; r < 2; ++r) {
         if (b + r >= groups) break;
         load_times<Number, PRE_GATE, ALIGNED>(window[1 - r], x, pre, first + a.shift - (b + r + 1) * 8, from, to);
+        const float* w_at = taps + Index(b + r) * 8 * a.channels;
         UNROLL
         for (int j = 0; j < 8; ++j) {
-          const int q = (b + r) * 8 + j;
+          if ((b + r) * 8 + j >= a.taps) break;
           UNROLL
           for (int c = 0; c < each; ++c) {
-            const float w = memory::load_if(q < a.taps && c < lane.present, taps + Index(q) * a.channels + c);
+            const float w = memory::load_if(ALIGNED || c < lane.present, w_at + c);
             UNROLL
             for (int i = 0; i < times; ++i)
               s[i][c] = fmaf(w, i >= j ? window[r][i - j][c] : window[1 - r][i - j + 8][c], s[i][c]);
           }
+          w_at += a.channels;
         }
       }
     }
+    const Bits<Number>*y_at = y.at(first), *post_at = POST_GATE ? post.at(first) : nullptr;
     UNROLL
     for (int i = 0; i < times; ++i) {
       if (first + i >= end) break;
       if constexpr (POST_GATE) {
         float gate[each];
-        post.template load<ALIGNED>(gate, first + i);
+        post.template load<ALIGNED>(gate, post_at);
         UNROLL
         for (int c = 0; c < each; ++c) s[i][c] *= gate[c];
+        post_at += post.step;
       }
-      y.template store<ALIGNED>(s[i], first + i);
+      y.template store<ALIGNED>(s[i], y_at);
+      y_at += y.step;
     }
   }
 }
@@ -170,7 +182,7 @@ KERNEL(warps_of_channels * 32, 4) short_channels_sums(ShortArguments a) {
   constexpr int each = Lanes<Number>::each;
   const Lane lane = lane_of<Number>(a);
   const int groups = (a.taps + 7) / 8, chunk = int(lane.rest / groups), q = int(lane.rest % groups) * 8;
-  if (chunk >= a.chunks) return;
+  if (chunk >= a.chunks || lane.present == 0) return;
   float products[8][each] = {}, total[each] = {};
   const unsigned first_tile = unsigned(chunk) * a.tiles_per_chunk, every = unsigned(a.batch) * a.tiles;
   const unsigned end_tile = first_tile + a.tiles_per_chunk < every ? first_tile + a.tiles_per_chunk : every;

@@ -30,11 +30,11 @@ DEVICE unsigned end_of_tiles(const ShortArguments& a, Chunk chunk) {
   return end < every ? end : every;
 }
 
-// `slots` of w in shared memory, from w[-before] on: taps in the order of lags, the first as w[lead], and zeros elsewhere.
-DEVICE void place_taps(const ShortArguments& a, unsigned to, int channel, int before, int slots, int lane) {
+// `slots` numbers in shared memory: taps in the order of lags from number `first` on, zeros elsewhere.
+DEVICE void place_taps(const ShortArguments& a, unsigned to, int channel, int first, int slots, int lane) {
   const float* k = a.k + Index(channel / a.channels_per_filter) * a.taps;
   for (int slot = lane; slot < slots; slot += 32) {
-    const int j = slot - before - a.lead;
+    const int j = slot - first;
     memory::store_shared(to + slot * 4, memory::load_if(j >= 0 && j < a.taps, k + (a.reversed ? a.taps - 1 - j : j)));
   }
 }

@@ -102,7 +102,7 @@ KERNEL(warps * 32, 3) short_products(ShortArguments a) {
   stages.template begin<ALIGNED>(a, chunk.channel, before, tile, lane);
 
   const unsigned slots = shared + S::bytes;
-  place_taps(a, slots, chunk.channel, slots_before, padded_slots, lane);
+  place_taps(a, slots, chunk.channel, slots_before + a.lead, padded_slots, lane);
   ptx::warp_barrier();
   const Toeplitz w = toeplitz_of<Number>(slots, lane);
   const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;

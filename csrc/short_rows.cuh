@@ -6,12 +6,15 @@
 //                                   need one anew.
 //
 // What a tap of x and an output have between them is no multiple of a piece of 16 bytes. Therefore the outputs of a tile
-// begin at one, in the time of x, and it is the taps that stand `lead` later among the w.
+// begin at one, in the time of x, and it is the taps that stand `lead` later among the w: by less than four, for the
+// window is read from any multiple of four samples on.
 //
 // Gradients are convolutions too. x is then y's gradient, its pre-gate y's gate, k reversed and y the gradient of u:
 // where the taps' is wanted, the rows of u come as `side`, and with u[i] from the same place as s[i]
 //
 //   dw[q] = sum_i u[i] X[i - q],    dbias = sum_i X[i].
+//
+// The tiles for the sum over X alone begin at its time 0, those of u later by `first`, where that is more.
 //
 // A warp adds up the tiles of one chunk of a channel, in order. Sums: (chunk, channel, slots + 1), the bias behind.
 #pragma once
@@ -33,7 +36,7 @@ struct Room {
   static constexpr unsigned side = window * (PRE_GATE ? 2 : 1);
   static constexpr unsigned taps = side + Tile<Number>::bytes(tile);
   static constexpr unsigned sums = taps + most_slots * 4;
-  static constexpr unsigned bytes = (sums + (SIDE == Side::input ? (most_slots + 1) * 4 : 0) + 127) / 128 * 128;
+  static constexpr unsigned bytes = (sums + (SIDE == Side::input ? most_slots * 4 : 0) + 127) / 128 * 128;
   static constexpr unsigned of_block = warps * bytes;
 };
 
@@ -83,21 +86,24 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
 
   const Chunk chunk = chunk_of_warp(a);
   if (chunk.number >= a.chunks) return;
-  const int groups = (a.lead + a.taps + 7) / 8, slots = groups * 8;
+  const int later = a.lead / 4 * 4, lead = a.lead % 4;
+  const int groups = (lead + a.taps + 7) / 8, slots = groups * 8;
+  const int before = slots + (later + 7) / 8 * 8;  // samples of the window before the tile
   const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;
-  place_taps(a, taps, chunk.channel, 0, slots, lane);
+  place_taps(a, taps, chunk.channel, lead, slots, lane);
+  float total = 0.0f;
   if constexpr (SIDE == Side::input)
-    for (int q = lane; q <= slots; q += 32) memory::store_shared(sums + q * 4, 0.0f);
+    for (int q = lane; q < slots; q += 32) memory::store_shared(sums + q * 4, 0.0f);
 
   const unsigned begin = first_tile(a, chunk), end = end_of_tiles(a, chunk);
   NO_UNROLL
   for (unsigned number = begin; number < end; ++number) {
     const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile, y_at = at - a.shift;
     window.template fetch<ALIGNED>(
-        row_of<Number>(a.x, a.x_strides, batch, chunk.channel), at - slots, tile + slots, a.length, lane);
+        row_of<Number>(a.x, a.x_strides, batch, chunk.channel), at - before, tile + before, a.length, lane);
     if constexpr (PRE_GATE)
       gates.template fetch<ALIGNED>(
-          row_of<Number>(a.pre_gate, a.pre_strides, batch, chunk.channel), at - slots, tile + slots, a.length, lane);
+          row_of<Number>(a.pre_gate, a.pre_strides, batch, chunk.channel), at - before, tile + before, a.length, lane);
     if constexpr (SIDE != Side::none)
       side.template fetch<ALIGNED>(
           row_of<Number>(a.side, a.side_strides, batch, chunk.channel), y_at, tile, a.out_length, lane);
@@ -110,16 +116,18 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
     if constexpr (SIDE != Side::none)
       UNROLL for (int part = 0; part < 2; ++part) side.load_group(given[part], lane * 2 + part);
 
-    const auto load = [&](float (&v)[8], int number) {
-      window.load_group(v, groups + lane * 2 + number);
+    // X from sample n of the tile on.
+    const auto load = [&](float (&v)[8], int n) {
+      window.load_group_at(v, before + n);
       if constexpr (PRE_GATE) {
         float gate[8];
-        gates.load_group(gate, groups + lane * 2 + number);
+        gates.load_group_at(gate, before + n);
         UNROLL
         for (int i = 0; i < 8; ++i) v[i] *= gate[i];
       }
     };
-    slide(groups, load, [&](int b, auto x) {
+    const auto load_window = [&](float (&v)[8], int number) { load(v, lane * run - later + number * 8); };
+    slide(groups, load_window, [&](int b, auto x) {
       const float4 low = memory::load_shared<float4>(taps + b * 32), high = memory::load_shared<float4>(taps + b * 32 + 16);
       const float w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
       UNROLL
@@ -131,16 +139,15 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
         for (int j = 0; j < 8; ++j)
           UNROLL for (int i = 0; i < run; ++i) products[j] = fmaf(given[i / 8][i % 8], x(i - j), products[j]);
         add_over_warp(products, sums + b * 32, lane);
-        if (b == 0) {
-          float total = 0.0f;
-          UNROLL
-          for (int i = 0; i < run; ++i) total += x(i);
-          total = sum_over_warp(total);
-          if (lane == 0)
-            memory::store_shared(sums + slots * 4, memory::load_shared<float>(sums + slots * 4) + total);
-        }
       }
     });
+
+    if constexpr (SIDE == Side::input)
+      UNROLL for (int part = 0; part < 2; ++part) {
+        float x[8];
+        load(x, lane * run + part * 8 - (a.first > 0 ? a.first : 0));
+        total += ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+      }
 
     UNROLL
     for (int part = 0; part < 2; ++part) {
@@ -158,7 +165,9 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
 
   if constexpr (SIDE == Side::input) {
     float* to = a.sums + (Index(chunk.number) * a.channels + chunk.channel) * (slots + 1);
-    for (int q = lane; q <= slots; q += 32) memory::store(to + q, memory::load_shared<float>(sums + q * 4));
+    for (int q = lane; q < slots; q += 32) memory::store(to + q, memory::load_shared<float>(sums + q * 4));
+    total = sum_over_warp(total);
+    if (lane == 0) memory::store(to + slots, total);
   }
 }
 

@@ -45,6 +45,19 @@ DEVICE void from_piece(float (&v)[8], int first, uint4 piece) {
   }
 }
 
+// Four samples from 8 or 16 bytes of shared memory.
+template <class Number>
+DEVICE void load_four(float (&v)[8], int first, unsigned at) {
+  if constexpr (Piece<Number>::samples == 8) {
+    const uint2 words = memory::load_shared<uint2>(at);
+    const float2 low = of_word(Number(), words.x), high = of_word(Number(), words.y);
+    v[first] = low.x, v[first + 1] = low.y, v[first + 2] = high.x, v[first + 3] = high.y;
+  } else {
+    const float4 x = memory::load_shared<float4>(at);
+    v[first] = x.x, v[first + 1] = x.y, v[first + 2] = x.z, v[first + 3] = x.w;
+  }
+}
+
 template <class Number>
 DEVICE uint4 to_piece(const float (&v)[8], int first) {
   unsigned words[4];

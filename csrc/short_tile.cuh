@@ -29,6 +29,15 @@ struct Tile {
       from_piece<Number>(v, i * piece, memory::load_shared<uint4>(base + place(number * (group / piece) + i)));
   }
 
+  // From any multiple of four samples on.
+  METHOD void load_group_at(float (&v)[8], int sample) const {
+    UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      const unsigned n = sample + i;
+      load_four<Number>(v, i, base + place(n / piece) + n % piece * sizeof(Bits<Number>));
+    }
+  }
+
   METHOD void store_group(const float (&v)[8], int number) const {
     UNROLL
     for (int i = 0; i < group / piece; ++i)
@@ -38,7 +47,14 @@ struct Tile {
   // `samples` from `begin` on (a multiple of a piece), zeros beyond the row's ends. Whoever reads waits for the copies.
   template <bool ALIGNED>
   METHOD void fetch(const Bits<Number>* row, int begin, int samples, int length, int lane) const {
-    if constexpr (ALIGNED) {
+    if (ALIGNED && begin >= 0 && begin + samples <= length) {
+      // Pieces 32 apart are swizzled alike.
+      const unsigned to = base + place(lane);
+      const Bits<Number>* from = row + begin + lane * piece;
+      for (int i = 0; i * 32 < samples / piece; ++i)
+        if (lane + i * 32 < samples / piece) ptx::async_copy<16>(to + i * 512, from + i * 32 * piece);
+      ptx::async_commit();
+    } else if constexpr (ALIGNED) {
       for (int number = lane; number < samples / piece; number += 32) {
         const int n = begin + number * piece, left = length - n;
         const int valid = n < 0 || left < 0 ? 0 : left < piece ? left : piece;
@@ -68,7 +84,12 @@ struct Tile {
   // The whole tile to the row's samples from `begin` on, none beyond its ends.
   template <bool ALIGNED>
   METHOD void put(Bits<Number>* row, int begin, int length, int lane) const {
-    if constexpr (ALIGNED) {
+    if (ALIGNED && begin >= 0 && begin + tile <= length) {
+      const unsigned from = base + place(lane);
+      uint4* to = reinterpret_cast<uint4*>(row + begin) + lane;
+      UNROLL
+      for (int i = 0; i < tile / piece / 32; ++i) memory::store(to + i * 32, memory::load_shared<uint4>(from + i * 512));
+    } else if constexpr (ALIGNED) {
       UNROLL
       for (int i = 0; i < tile / piece / 32; ++i) {
         const int number = i * 32 + lane, n = begin + number * piece;

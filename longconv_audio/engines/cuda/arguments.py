@@ -79,5 +79,6 @@ class ShortSumArguments(Struct):
         *[(name, ctypes.c_longlong) for name in ("chunk_step", "channel_step", "slot_step")],
         *[(name, ctypes.c_int) for name in (
             "chunks", "channels", "channels_per_filter", "filters", "taps", "reversed", "first_slot", "bias_slot",
+            "lanes",
         )],
     ]  # fmt: skip

@@ -1,9 +1,9 @@
 """The short depthwise convolution by CUDA kernels: the functions of an engine, see `torch_short_conv`.
 
 Forward, the gradient of the gate and that of u are one kernel: dgate is y with dy for the gate, and du is the
-convolution of gate dy with the taps reversed. Of few taps, where time is dense, that kernel sums the gradients of taps
-and bias too, of what it has read anyway. Of many taps, in 16 bits, matrix products take the place of multiplications;
-their operand gate dy is rounded.
+convolution of gate dy with the taps reversed. Where time is dense, rows of 16 bits are multiplied as matrices, for
+which gate dy is rounded; but of few taps the kernel of du sums the gradients of taps and bias too, of what it has read
+anyway, as it does in float32.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
             du = _convolve_channels(on, adjoint)
         if need_k or need_bias:
             sums = _sum_channels(on, adjoint, u, call.start(k))
-    elif _by_products(adjoint, kernels.FUSED_SLOTS):
+    elif adjoint.number != "fp32" and k.shape[1] > kernels.FUSED_TAPS:
         if need_u:
             du = _convolve_rows(on, adjoint)
         if need_k or need_bias:
@@ -136,7 +136,7 @@ def _convolve_rows(on, job: Job) -> torch.Tensor:
     arguments, aligned = _row_arguments(job, job.side, y, k)
     arguments.first, arguments.tiles = arguments.shift, -(-job.samples // kernels.TILE)
     gates = job.pre_gate is not None, job.side is not None
-    if _by_products(job, kernels.GROUP):
+    if job.number != "fp32":
         _cut_into_chunks(arguments)
         kernel = kernels.products(job.number, *gates, aligned)
     else:
@@ -151,17 +151,18 @@ def _differentiate_rows(on, job: Job, u):
     """The result, and the sums of its products with u."""
     du, k, u = _result(job), _filters(job), rows(u, u.dtype)
     arguments, aligned = _row_arguments(job, u, du, k)
-    # The bias' gradient is the sum over all of x, of which du may need a part.
-    arguments.first = min(arguments.shift, 0)
-    end = max(arguments.shift + job.samples, arguments.length)
+    lead = arguments.lead % 4
+    slots = -(-(lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
+    # The bias' gradient is the sum over all of x, of which du may need a part. A tile's window reaches `slots` back.
+    arguments.first = min(arguments.shift, slots)
+    end = max(arguments.shift + job.samples, max(arguments.first, 0) + arguments.length)
     arguments.tiles = -(-(end - arguments.first) // kernels.TILE)
     _cut_into_chunks(arguments)
-    slots = -(-(arguments.lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
     values = torch.empty(arguments.chunks, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
     arguments.sums = values.data_ptr()
     _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, "input", aligned), arguments)
     steps = arguments.channels * (slots + 1), slots + 1, 1
-    return du, Sums(values, *steps, arguments.lead, slots, job.backwards)
+    return du, Sums(values, *steps, lead, slots, job.backwards)
 
 
 def _sum_products(on, job: Job, u) -> Sums:
@@ -180,11 +181,6 @@ def _sum_products(on, job: Job, u) -> Sums:
     arguments.sums = values.data_ptr()
     _launch_rows(on, kernels.product_sums(job.number, job.pre_gate is not None, aligned), arguments)
     return Sums(values, arguments.channels * (slots + 1), slots + 1, 1, 0, slots, job.backwards)
-
-
-def _by_products(job: Job, slots: int) -> bool:
-    """Whether matrix products take less time than the multiplications of more taps than `slots` have room for."""
-    return job.number != "fp32" and _shift(job) - job.start + job.k.shape[1] > slots
 
 
 def _shift(job: Job) -> int:
@@ -323,10 +319,11 @@ def _add_sums(on, sums: Sums, k, bias, channels: int, filters_shape):
         channels_per_filter=channels // filters, filters=filters, taps=taps, reversed=sums.backwards,
         first_slot=sums.first_slot, bias_slot=sums.bias_slot,
     )  # fmt: skip
-    warps = 0
+    results = 0
     if dk is not None:
-        arguments.dk, warps = dk.data_ptr(), warps + filters * taps
+        arguments.dk, results = dk.data_ptr(), results + filters * taps
     if dbias is not None:
-        arguments.dbias, warps = dbias.data_ptr(), warps + channels
-    on.launch(kernels.SUM, arguments, (kernels.blocks_of(warps), 1))
+        arguments.dbias, results = dbias.data_ptr(), results + channels
+    arguments.lanes = kernels.lanes_of_sum(arguments.chunks)
+    on.launch(kernels.SUM, arguments, (kernels.blocks_of(-(-results * arguments.lanes // 32)), 1))
     return None if dk is None else cast(dk, k.dtype), None if dbias is None else cast(dbias, bias.dtype)

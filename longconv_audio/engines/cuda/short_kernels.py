@@ -12,7 +12,7 @@ from .plans import Kernel
 NUMBERS = {"fp16": ("short_conv::Fp16", 2), "bf16": ("short_conv::Bf16", 2), "fp32": ("short_conv::Fp32", 4)}
 MOST_TAPS = 128
 GROUP = 8  # taps, or times, that are worked on together
-FUSED_SLOTS = 16  # taps, and places before them, up to which du and the sums are best made of one reading
+FUSED_TAPS = 13  # up to which, in 16 bits, du and the sums are best made of one reading, without matrix products
 TILE = 512  # samples of a row that a warp works on at a time
 TIMES = 64  # samples of each channel that a warp works on, where channels are dense
 WARPS = 4  # of a block
@@ -74,14 +74,15 @@ def all_kernels() -> Iterator[Kernel]:
     """Every specialisation, once; they are the same for all devices."""
     flags = (True, False)
     for number, aligned in product(NUMBERS, flags):
-        for pre_gate, side in ((False, "none"), (False, "gate"), (True, "none"), (False, "input"), (True, "input")):
-            yield rows(number, pre_gate, side, aligned)
         for pre_gate, post_gate in ((False, False), (False, True), (True, False)):
             yield channels(number, pre_gate, post_gate, aligned)
-            if number != "fp32":
+            if number == "fp32":
+                yield rows(number, pre_gate, "gate" if post_gate else "none", aligned)
+            else:
                 yield products(number, pre_gate, post_gate, aligned)
         for pre_gate in flags:
             yield channel_sums(number, pre_gate, aligned)
+            yield rows(number, pre_gate, "input", aligned)
             if number != "fp32":
                 yield product_sums(number, pre_gate, aligned)
     yield SUM
@@ -93,7 +94,7 @@ def shared_bytes(number: str, pre_gate: bool, side: str) -> int:
     slots = -(-(MOST_TAPS + 7) // GROUP) * GROUP
     window = _up((TILE + slots) * sample)
     bytes_ = window * (2 if pre_gate else 1) + _up(TILE * sample) + slots * 4
-    return WARPS * _up(bytes_ + ((slots + 1) * 4 if side == "input" else 0))
+    return WARPS * _up(bytes_ + (slots * 4 if side == "input" else 0))
 
 
 def chunks_of(tiles: int, channels: int) -> Chunks:
@@ -101,6 +102,14 @@ def chunks_of(tiles: int, channels: int) -> Chunks:
     number = min(-(-SUMS // max(channels, 1)), tiles)
     each = -(-tiles // number)
     return Chunks(each, -(-tiles // each))
+
+
+def lanes_of_sum(chunks: int) -> int:
+    """Lanes that add up one sum of a channel's chunks: so many that each has up to eight."""
+    lanes = 1
+    while lanes < 32 and lanes * 8 < chunks:
+        lanes *= 2
+    return lanes
 
 
 def warps_of_channels(number: str, channels: int) -> int:

@@ -18,7 +18,7 @@ from longconv_audio.short_convolution import MOST_TAPS
 
 @pytest.mark.skipif(harness.compiler() is None, reason="no C++ compiler")
 def test_sizes_are_those_of_the_kernels():
-    asked = ["short_conv::tile", "short_conv::group", "short_conv::warps", "short_conv::sums_of_block"]
+    asked = ["short_conv::tile", "short_conv::group", "short_conv::warps", "short_conv::threads_of_sums / 32"]
     wanted = [short_kernels.TILE, short_kernels.GROUP, short_kernels.WARPS, short_kernels.WARPS]
     for number, pre_gate, side in product(short_kernels.NUMBERS, (False, True), ("none", "gate", "input")):
         kernel = short_kernels.rows(number, pre_gate, side, True)
