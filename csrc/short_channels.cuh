@@ -34,17 +34,9 @@ struct Columns {
   METHOD const Bits<Number>* at(int n) const { return first + n * step; }
 
   template <bool ALIGNED>
-  METHOD void load(float (&v)[each], const Bits<Number>* at) const {
-    unsigned word;
-    if constexpr (ALIGNED || each == 1) {
-      word = memory::load(reinterpret_cast<const unsigned*>(at));
-    } else {
-      word = memory::load(at);
-      word |= memory::load_if(present > 1, at + 1) << 16;
-    }
-    const float2 x = of_word(Number(), word);
-    v[0] = x.x;
-    if constexpr (each == 2) v[1] = x.y;
+  METHOD unsigned load(const Bits<Number>* at) const {
+    if constexpr (ALIGNED || each == 1) return memory::load(reinterpret_cast<const unsigned*>(at));
+    else return memory::load(at) | memory::load_if(present > 1, at + 1) << 16;
   }
 
   template <bool ALIGNED>
@@ -65,28 +57,59 @@ struct Columns {
 template <class Number>
 using Times = float[times][Lanes<Number>::each];
 
-// Times n to n + 7, of which those from `from` to `to` - 1 are read, and zeros for the others.
-template <class Number, bool GATED, bool ALIGNED>
-DEVICE void load_times(Times<Number>& v, Columns<Number> x, Columns<Number> gate, int n, int from, int to) {
-  constexpr int each = Lanes<Number>::each;
-  const Bits<Number>*x_at = x.at(n), *gate_at = GATED ? gate.at(n) : nullptr;
-  const bool all = n >= from && n + times <= to;
+// Times n to n + 7, of which those from `from` to `to` - 1 are read, and zeros for the others. Where all are, no branch
+// stands between the loads, which are then under way together.
+template <class Number, bool ALIGNED>
+DEVICE void load_words(unsigned (&words)[times], Columns<Number> x, int n, int from, int to) {
+  const Bits<Number>* at = x.at(n);
+  if (n >= from && n + times <= to) {
+    UNROLL
+    for (int i = 0; i < times; ++i) words[i] = x.template load<ALIGNED>(at + i * x.step);
+  } else {
+    UNROLL
+    for (int i = 0; i < times; ++i) {
+      words[i] = 0;
+      if (n + i >= from && n + i < to) words[i] = x.template load<ALIGNED>(at + i * x.step);
+    }
+  }
+}
+
+template <class Number>
+DEVICE void unpack(Times<Number>& v, const unsigned (&words)[times]) {
   UNROLL
   for (int i = 0; i < times; ++i) {
-    UNROLL
-    for (int c = 0; c < each; ++c) v[i][c] = 0.0f;
-    if (all || (n + i >= from && n + i < to)) {
-      x.template load<ALIGNED>(v[i], x_at);
-      if constexpr (GATED) {
-        float g[each];
-        gate.template load<ALIGNED>(g, gate_at);
-        UNROLL
-        for (int c = 0; c < each; ++c) v[i][c] *= g[c];
-      }
-    }
-    x_at += x.step;
-    if constexpr (GATED) gate_at += gate.step;
+    const float2 x = of_word(Number(), words[i]);
+    v[i][0] = x.x;
+    if constexpr (Lanes<Number>::each == 2) v[i][1] = x.y;
   }
+}
+
+template <class Number>
+DEVICE void multiply(Times<Number>& v, const unsigned (&words)[times]) {
+  Times<Number> gate;
+  unpack<Number>(gate, words);
+  UNROLL
+  for (int i = 0; i < times; ++i)
+    UNROLL for (int c = 0; c < Lanes<Number>::each; ++c) v[i][c] *= gate[i][c];
+}
+
+template <class Number, bool GATED, bool ALIGNED>
+DEVICE void load_times(Times<Number>& v, Columns<Number> x, Columns<Number> gate, int n, int from, int to) {
+  unsigned words[times], gates[times];
+  load_words<Number, ALIGNED>(words, x, n, from, to);
+  if constexpr (GATED) load_words<Number, ALIGNED>(gates, gate, n, from, to);
+  unpack<Number>(v, words);
+  if constexpr (GATED) multiply<Number>(v, gates);
+}
+
+// Eight taps of a lane's channels from number q on, zeros beyond the last.
+template <class Number, bool ALIGNED>
+DEVICE void load_taps(Times<Number>& w, const ShortArguments& a, int channel, int present, int q) {
+  const float* at = a.k + (Index(q) * a.channels + channel);
+  UNROLL
+  for (int j = 0; j < times; ++j)
+    UNROLL for (int c = 0; c < Lanes<Number>::each; ++c)
+      w[j][c] = memory::load_if(q + j < a.taps && (ALIGNED || c < present), at + Index(j) * a.channels + c);
 }
 
 // Of a block's warp: its number, its first channel's, and how many of its lane's channels there are.
@@ -117,7 +140,6 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
   };
   const Columns<Number> x = columns(a.x, a.x_strides), pre = columns(a.pre_gate, a.pre_strides);
   const Columns<Number> post = columns(a.side, a.side_strides), y = columns(a.y, a.y_strides);
-  const float* taps = a.k + lane.channel;
   float bias[each];
   UNROLL
   for (int c = 0; c < each; ++c) bias[c] = a.bias ? memory::load_if(c < lane.present, a.bias + lane.channel + c) : 0.0f;
@@ -140,35 +162,26 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
       for (int r = 0; r < 2; ++r) {
         if (b + r >= groups) break;
         load_times<Number, PRE_GATE, ALIGNED>(window[1 - r], x, pre, first + a.shift - (b + r + 1) * 8, from, to);
-        const float* w_at = taps + Index(b + r) * 8 * a.channels;
+        Times<Number> w;
+        load_taps<Number, ALIGNED>(w, a, lane.channel, lane.present, (b + r) * 8);
         UNROLL
         for (int j = 0; j < 8; ++j) {
           if ((b + r) * 8 + j >= a.taps) break;
           UNROLL
-          for (int c = 0; c < each; ++c) {
-            const float w = memory::load_if(ALIGNED || c < lane.present, w_at + c);
-            UNROLL
-            for (int i = 0; i < times; ++i)
-              s[i][c] = fmaf(w, i >= j ? window[r][i - j][c] : window[1 - r][i - j + 8][c], s[i][c]);
-          }
-          w_at += a.channels;
+          for (int c = 0; c < each; ++c)
+            UNROLL for (int i = 0; i < times; ++i)
+              s[i][c] = fmaf(w[j][c], i >= j ? window[r][i - j][c] : window[1 - r][i - j + 8][c], s[i][c]);
         }
       }
     }
-    const Bits<Number>*y_at = y.at(first), *post_at = POST_GATE ? post.at(first) : nullptr;
-    UNROLL
-    for (int i = 0; i < times; ++i) {
-      if (first + i >= end) break;
-      if constexpr (POST_GATE) {
-        float gate[each];
-        post.template load<ALIGNED>(gate, post_at);
-        UNROLL
-        for (int c = 0; c < each; ++c) s[i][c] *= gate[c];
-        post_at += post.step;
-      }
-      y.template store<ALIGNED>(s[i], y_at);
-      y_at += y.step;
+    if constexpr (POST_GATE) {
+      unsigned gates[times];
+      load_words<Number, ALIGNED>(gates, post, first, 0, end);
+      multiply<Number>(s, gates);
     }
+    UNROLL
+    for (int i = 0; i < times; ++i)
+      if (first + i < end) y.template store<ALIGNED>(s[i], y.at(first) + i * y.step);
   }
 }
 
