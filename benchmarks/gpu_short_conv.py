@@ -29,6 +29,7 @@ from longconv_audio.engines.cuda.short_kernels import all_kernels
 from longconv_audio.engines.short_call import ShortCall
 
 CHECKED = 8  # channels that are compared with float64
+TAGS = {"float16": "Fp16", "bfloat16": "Bf16", "float32": "Fp32"}
 SLOW = 0.1  # seconds of a call of conv1d that is timed once
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = False
-    compile_all()
+    compile_all(options.dtypes)
     rate = copy_rate()
     torch.cuda.empty_cache()
     print(f"## Short depthwise convolution on {torch.cuda.get_device_name()}\n")
@@ -63,11 +64,15 @@ def main() -> None:
         options.json.write_text(json.dumps(cases, indent=1))
 
 
-def compile_all() -> None:
-    """The kernels, side by side; each is found in the cache when it is asked for."""
+def compile_all(dtypes: list[str]) -> None:
+    """The kernels of rows in their alignment, side by side; each is found in the cache when it is asked for."""
     arch = gpu_of(torch.cuda.current_device()).arch
+    tags = [TAGS[dtype] for dtype in dtypes]
+    wanted = [
+        k for k in all_kernels() if "<" not in k.name or (k.name.endswith("true>") and any(t in k.name for t in tags))
+    ]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda kernel: cubin(kernel.header, kernel.name, arch), all_kernels()))
+        list(pool.map(lambda kernel: cubin(kernel.header, kernel.name, arch), wanted))
 
 
 def measure(shape, taps: int, dtype, channels_last: bool, gated: bool, backward: bool, rate: float) -> dict:

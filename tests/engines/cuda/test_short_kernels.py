@@ -9,11 +9,18 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "emulator"))
 import harness
 
-from longconv_audio.engines.cuda import short_kernels
-from longconv_audio.engines.cuda.errors import NoKernelError
+from longconv_audio.engines.cuda import report, short_kernels
+from longconv_audio.engines.cuda.compiler import compile_kernel, compiler_version
+from longconv_audio.engines.cuda.errors import CompilerError, NoKernelError
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.specialisations import all_kernels
 from longconv_audio.short_convolution import MOST_TAPS
+
+try:
+    compiler_version()
+    NO_COMPILER = ""
+except CompilerError as error:
+    NO_COMPILER = str(error)
 
 
 @pytest.mark.skipif(harness.compiler() is None, reason="no C++ compiler")
@@ -56,6 +63,19 @@ def test_every_kernel_is_in_the_list_and_fits(gpu):
     assert listed == list(short_kernels.all_kernels())
     for kernel in listed:
         assert kernel.shared_bytes <= gpu.shared_per_block
+
+
+@pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_100"])
+def test_those_that_hold_most_stay_in_registers(arch):
+    kernels = [
+        short_kernels.rows("fp32", True, "input", True),
+        short_kernels.products("fp16", True, False, True),
+        short_kernels.channel_sums("fp16", True, False),
+    ]
+    for kernel in kernels:
+        row = report.row(kernel, compile_kernel(kernel.header, kernel.name, arch), KNOWN[arch])
+        assert row.good, row
 
 
 @pytest.mark.parametrize("tiles", [1, 7, 100, 10**6])
