@@ -32,7 +32,7 @@ DEVICE constexpr int blocks(Side side, bool pre_gate) { return side != Side::inp
 
 template <class Number, bool PRE_GATE, Side SIDE>
 struct Room {
-  static constexpr unsigned window = Tile<Number>::bytes(tile + most_slots);
+  static constexpr unsigned window = Tile<Number>::bytes(tile + most_slots + group);
   static constexpr unsigned side = window * (PRE_GATE ? 2 : 1);
   static constexpr unsigned taps = side + Tile<Number>::bytes(tile);
   static constexpr unsigned sums = taps + most_slots * 4;

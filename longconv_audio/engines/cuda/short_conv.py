@@ -8,17 +8,14 @@ anyway, as it does in float32.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 
 from ..short_call import ShortCall
 from . import short_kernels as kernels
-from .arguments import ShortArguments, ShortSumArguments, Strides
+from .arguments import ShortArguments, ShortSumArguments
 from .launch import launcher
-from .operands import KINDS, cast, row_strides, rows
-
-_NAMES = {dtype: name for name, dtype in KINDS.items()}
+from .operands import cast, row_strides, rows
+from .short_jobs import Job, Sums, aligned_to, arguments_of, filters_of, job_of, result_of
 
 
 def forward(call: ShortCall, u, k, bias, gate) -> torch.Tensor:
@@ -42,7 +39,7 @@ def backward(call: ShortCall, needs, dy, u, k, bias, gate):
 
 def convolve(on, call: ShortCall, u, k, bias, gate) -> torch.Tensor:
     """`forward`, on a launcher: something that has `launch`."""
-    job = _job(call, u, None, gate, k, bias, call.samples(u, k), call.start(k), call.correlate)
+    job = job_of(call, u, None, gate, k, bias, call.samples(u, k), call.start(k), call.correlate)
     return _convolve_channels(on, job) if call.channels_last else _convolve_rows(on, job)
 
 
@@ -54,7 +51,7 @@ def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
         return tuple(t.new_zeros(t.shape) if need else None for t, need in zip(owners, needs, strict=True))
     dy = cast(dy, u.dtype)
     du = sums = dk = dbias = None
-    adjoint = _job(call, dy, gate, None, k, None, call.length(u), call.left, not call.correlate)
+    adjoint = job_of(call, dy, gate, None, k, None, call.length(u), call.left, not call.correlate)
     if call.channels_last:
         if need_u:
             du = _convolve_channels(on, adjoint)
@@ -75,62 +72,11 @@ def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
     return du if need_u else None, dk, dbias, dgate
 
 
-class Job(NamedTuple):
-    """One convolution, of the forward or of the backward pass.
-
-    Args:
-        call: whose it is, which says how the tensors lie.
-        x, pre_gate: what is convolved, and what multiplies it or None.
-        side: what multiplies the result, or None.
-        k, bias: the filters and what is added, or None.
-        samples: of a row of the result.
-        start: of x, the sample that tap 0 of the taps in order meets in the first output.
-        backwards: whether the order of the taps is the reverse of k's.
-    """
-
-    call: ShortCall
-    x: torch.Tensor
-    pre_gate: torch.Tensor | None
-    side: torch.Tensor | None
-    k: torch.Tensor
-    bias: torch.Tensor | None
-    samples: int
-    start: int
-    backwards: bool
-
-    @property
-    def channels(self) -> int:
-        return self.call.channels(self.x)
-
-    @property
-    def number(self) -> str:
-        return _NAMES[self.x.dtype]
-
-
-class Sums(NamedTuple):
-    """What the chunks leave of the gradients of taps and bias.
-
-    Args:
-        values: of all chunks, float32.
-        chunk_step, channel_step, slot_step: elements from one to the next.
-        first_slot, bias_slot: of the taps and of the bias.
-        backwards: whether the taps' slots are in the reverse of k's order.
-    """
-
-    values: torch.Tensor
-    chunk_step: int
-    channel_step: int
-    slot_step: int
-    first_slot: int
-    bias_slot: int
-    backwards: bool
-
-
 # ---- time dense
 
 
 def _convolve_rows(on, job: Job) -> torch.Tensor:
-    y, k = _result(job), _filters(job)
+    y, k = result_of(job), filters_of(job)
     if not y.numel():
         return y
     arguments, aligned = _row_arguments(job, job.side, y, k)
@@ -149,7 +95,7 @@ def _convolve_rows(on, job: Job) -> torch.Tensor:
 
 def _differentiate_rows(on, job: Job, u):
     """The result, and the sums of its products with u."""
-    du, k, u = _result(job), _filters(job), rows(u, u.dtype)
+    du, k, u = result_of(job), filters_of(job), rows(u, u.dtype)
     arguments, aligned = _row_arguments(job, u, du, k)
     lead = arguments.lead % 4
     slots = -(-(lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
@@ -191,9 +137,9 @@ def _shift(job: Job) -> int:
 
 def _row_arguments(job: Job, side, y, k):
     """All but how tiles are cut; and whether every row begins on 16 bytes."""
-    shift, arguments = _shift(job), _arguments(job, side, y, k, row_strides)
+    shift, arguments = _shift(job), arguments_of(job, side, y, k, row_strides)
     arguments.shift, arguments.lead, arguments.reversed = shift, shift - job.start, job.backwards
-    return arguments, _aligned(16, row_strides, job.x, job.pre_gate, side, y)
+    return arguments, aligned_to(16, row_strides, job.x, job.pre_gate, side, y)
 
 
 def _cut_into_chunks(arguments: ShortArguments) -> None:
@@ -211,7 +157,7 @@ def _launch_rows(on, kernel, arguments: ShortArguments) -> None:
 
 
 def _convolve_channels(on, job: Job) -> torch.Tensor:
-    y, k = _result(job), _taps_by_lag(job)
+    y, k = result_of(job), _taps_by_lag(job)
     if y.numel():
         arguments, aligned = _channel_arguments(job, job.side, y, k)
         arguments.tiles = -(-job.samples // kernels.TIMES)
@@ -242,10 +188,10 @@ def _sum_channels(on, job: Job, u, start: int) -> Sums:
 
 def _channel_arguments(job: Job, side, y, k):
     """All but how tiles are cut; and whether the 16-bit samples of two channels can be read together."""
-    arguments = _arguments(job, side, y, k, _time_strides)
+    arguments = arguments_of(job, side, y, k, _time_strides)
     arguments.shift = job.start
     even = arguments.channels * job.x.element_size() % 4 == 0
-    return arguments, even and _aligned(4, _time_strides, job.x, job.pre_gate, side, y)
+    return arguments, even and aligned_to(4, _time_strides, job.x, job.pre_gate, side, y)
 
 
 def _time_strides(t) -> tuple[int, int]:
@@ -257,56 +203,12 @@ def _time_strides(t) -> tuple[int, int]:
 
 def _taps_by_lag(job: Job) -> torch.Tensor:
     """(taps, channels), dense."""
-    k = _filters(job)
+    k = filters_of(job)
     k = k.flip(-1) if job.backwards else k
     return k.repeat_interleave(job.channels // k.shape[0], 0).t().contiguous()
 
 
 # ---- both
-
-
-def _job(call: ShortCall, x, pre_gate, side, k, bias, samples: int, start: int, backwards: bool) -> Job:
-    """With its rows, or times, dense."""
-    kind = x.dtype
-    bias = None if bias is None else cast(bias, torch.float32).contiguous()
-    return Job(call, rows(x, kind), rows(pre_gate, kind), rows(side, kind), k, bias, samples, start, backwards)
-
-
-def _filters(job: Job) -> torch.Tensor:
-    """(filters, taps), dense."""
-    return cast(job.k, torch.float32).contiguous()
-
-
-def _result(job: Job) -> torch.Tensor:
-    batch, channels = job.x.shape[0], job.channels
-    return job.x.new_empty((batch, job.samples, channels) if job.call.channels_last else (batch, channels, job.samples))
-
-
-def _arguments(job: Job, side, y, k, strides) -> ShortArguments:
-    filters, taps = job.k.shape
-    arguments = ShortArguments(
-        x=job.x.data_ptr(), x_strides=Strides(*strides(job.x)), channels_per_filter=job.channels // filters,
-        batch=job.x.shape[0], channels=job.channels, length=job.call.length(job.x), out_length=job.samples, taps=taps,
-    )  # fmt: skip
-    for name, steps, t in (
-        ("pre_gate", "pre_strides", job.pre_gate), ("side", "side_strides", side), ("y", "y_strides", y),
-    ):  # fmt: skip
-        if t is not None:
-            setattr(arguments, name, t.data_ptr())
-            setattr(arguments, steps, Strides(*strides(t)))
-    for name, t in (("k", k), ("bias", job.bias)):
-        if t is not None:
-            setattr(arguments, name, t.data_ptr())
-    return arguments
-
-
-def _aligned(size: int, strides, *tensors) -> bool:
-    """Whether every row, or time, of all tensors begins at a multiple of `size` bytes."""
-    return all(
-        t.data_ptr() % size == 0 and all(step * t.element_size() % size == 0 for step in strides(t))
-        for t in tensors
-        if t is not None
-    )
 
 
 def _add_sums(on, sums: Sums, k, bias, channels: int, filters_shape):

@@ -92,7 +92,7 @@ def shared_bytes(number: str, pre_gate: bool, side: str) -> int:
     """Of a block of `rows`: for each warp the window of x and its gate, a tile of y, the taps and the sums."""
     sample = NUMBERS[number][1]
     slots = -(-(MOST_TAPS + 7) // GROUP) * GROUP
-    window = _up((TILE + slots) * sample)
+    window = _up((TILE + slots + GROUP) * sample)
     bytes_ = window * (2 if pre_gate else 1) + _up(TILE * sample) + slots * 4
     return WARPS * _up(bytes_ + (slots * 4 if side == "input" else 0))
 
