@@ -137,6 +137,46 @@ struct PlaneArguments {
   unsigned zero;  // as in Arguments
 };
 
+// One call of a short depthwise convolution, or of its gradient, which is one too:
+//
+//   y = side (x pre_gate * k + bias),     y[n] = sum_j k[j] x[n + shift - lead - j]
+//
+// `side` is y's gate, or the rows with which a kernel of gradients multiplies: see the kernels.
+struct ShortArguments {
+  const void* x;
+  const void* pre_gate;  // like x, or unused
+  const void* side;      // like y, or unused
+  void* y;
+  const float* k;        // time dense: (filters, taps); channels last: (taps, channels), in the order of lags
+  const float* bias;     // one a channel, or null
+  float* sums;           // of gradients, one piece a chunk
+
+  Strides x_strides, pre_strides, side_strides, y_strides;  // channels last: `channel` is the step of time
+  int channels_per_filter;
+  int batch, channels;
+  int length;      // of x and pre_gate
+  int out_length;  // of y and side
+  int taps;
+  int reversed;    // 0 or 1: k is read backwards
+  int shift, lead;
+  int first;       // where in the time of x the first tile of a row begins
+  int tiles;       // of a row
+  int tiles_per_chunk, chunks;  // of a channel's tiles, over all batch items
+  int chunks_together;          // that stand before the next channel's
+};
+
+// From the sums of chunks to the gradients of taps and bias.
+struct ShortSumArguments {
+  const float* sums;
+  float* dk;     // (filters, taps), dense, or null
+  float* dbias;  // (channels), or null
+  Index chunk_step, channel_step, slot_step;  // of sums
+  int chunks, channels, channels_per_filter, filters, taps;
+  int reversed;
+  int first_slot, bias_slot;
+  int lanes;     // that make one sum, a power of two
+};
+
 // The switches that every convolution kernel has, whatever its precision.
 //
 // ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a

@@ -16,6 +16,7 @@ _HOME = {
     "FrequencyMask": "frequency_mask",
     "sparsify": "sparse",
     "band": "sparse",
+    "short_conv": "short_convolution",
     "Convolver": "streaming",
     "AudioReader": "audio_io",
     "AudioWriter": "audio_io",

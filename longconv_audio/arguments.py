@@ -150,11 +150,11 @@ def broadcast(u, k, d, pre_gate, post_gate, mode: str):
         )
     shape = output_shape(u, k, mode)
     if post_gate is not None:
-        post_gate = _expand("post_gate", post_gate, shape, "y's shape")
+        post_gate = expand("post_gate", post_gate, shape, "y's shape")
     if d is not None:
         if d.ndim > 2:
             raise ValueError(f"d has shape {_shape(d)}; expected (channels,) or (batch, channels)")
-        d = _expand("d", d, shape[:2] if d.ndim == 2 else shape[1:2], "y's channels")
+        d = expand("d", d, shape[:2] if d.ndim == 2 else shape[1:2], "y's channels")
     return u, k, d, pre_gate, post_gate
 
 
@@ -184,7 +184,8 @@ def _both_ways(u, pre_gate):
     raise ValueError(f"pre_gate has shape {_shape(pre_gate)} and u {_shape(u)}; expected shapes that broadcast")
 
 
-def _expand(name: str, t, shape, what: str):
+def expand(name: str, t, shape, what: str):
+    """The tensor in the shape, shared axes with a stride of 0. Raises ValueError where it does not broadcast to it."""
     if t.shape == shape:
         return t
     if t.ndim > len(shape) or any(n not in (1, m) for n, m in zip(t.shape[::-1], shape[::-1], strict=False)):

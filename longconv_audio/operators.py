@@ -39,19 +39,19 @@ def long_conv_op(*arguments) -> torch.Tensor:
     Where nothing but autograd looks on, it is carried out directly: on the way through torch's dispatcher, in Python, a
     small call would spend most of its time.
     """
-    if _unobserved(*arguments[:_INPUT_COUNT]):
-        return LongConv.apply(*arguments) if _recorded(arguments[:_INPUT_COUNT]) else _profiled(*arguments)
-    return LongConvTransformed.apply(*arguments) if _transformed() else _forward_op(*arguments)
+    if unobserved(*arguments[:_INPUT_COUNT]):
+        return LongConv.apply(*arguments) if recorded(arguments[:_INPUT_COUNT]) else _profiled(*arguments)
+    return LongConvTransformed.apply(*arguments) if transformed() else _forward_op(*arguments)
 
 
 def _backward_call(needs, *arguments):
     tensors = arguments[: 1 + _INPUT_COUNT]
-    if _unobserved(*tensors):
-        return (LongConvGradients.apply if _recorded(tensors) else _gradients)(needs, *arguments)
-    return (LongConvGradientsTransformed.apply if _transformed() else _backward_op)(needs, *arguments)
+    if unobserved(*tensors):
+        return (LongConvGradients.apply if recorded(tensors) else _gradients)(needs, *arguments)
+    return (LongConvGradientsTransformed.apply if transformed() else _backward_op)(needs, *arguments)
 
 
-def _unobserved(*tensors) -> bool:
+def unobserved(*tensors) -> bool:
     """Whether the tensors are plain, and no compiler, tracer, transform or mode wants to see operators."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
@@ -80,7 +80,7 @@ _is_of_a_batch = torch._C._functorch.is_legacy_batchedtensor
 _PLAIN = {torch.Tensor, torch.nn.Parameter, type(None)}
 
 
-def _recorded(tensors) -> bool:
+def recorded(tensors) -> bool:
     """Whether autograd will want to know of what is done with the tensors."""
     if torch.is_grad_enabled():
         for t in tensors:
@@ -89,7 +89,7 @@ def _recorded(tensors) -> bool:
     return False
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether a transform of torch.func or a forward-mode derivative is at work, which an operator hides from."""
     if torch.compiler.is_compiling():
         if _differentiated():

@@ -15,4 +15,5 @@ operands          a call's tensors as kernels take them, and what of them decide
 spectra           the filters' spectra, of one call or prepared for many
 forward_pass, backward_pass   a call on a launcher; what one geometry's calls have in common is worked out once
 long_conv         the engine: the functions that the operator calls
+short_kernels, short_jobs, short_conv   the same of short convolutions: kernels, a call's tensors, the engine
 """

@@ -90,3 +90,29 @@ class TableArguments(Struct):
     """Of the kernel that makes tables: where to."""
 
     _fields_ = [("tables", _pointer)]
+
+
+class ShortArguments(Struct):
+    """One call of a short depthwise convolution, or of its gradient."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("x", "pre_gate", "side", "y", "k", "bias", "sums")],
+        *[(name, Strides) for name in ("x_strides", "pre_strides", "side_strides", "y_strides")],
+        *[(name, ctypes.c_int) for name in (
+            "channels_per_filter", "batch", "channels", "length", "out_length", "taps", "reversed", "shift", "lead",
+            "first", "tiles", "tiles_per_chunk", "chunks", "chunks_together",
+        )],
+    ]  # fmt: skip
+
+
+class ShortSumArguments(Struct):
+    """From the sums of chunks to the gradients of taps and bias."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("sums", "dk", "dbias")],
+        *[(name, ctypes.c_longlong) for name in ("chunk_step", "channel_step", "slot_step")],
+        *[(name, ctypes.c_int) for name in (
+            "chunks", "channels", "channels_per_filter", "filters", "taps", "reversed", "first_slot", "bias_slot",
+            "lanes",
+        )],
+    ]  # fmt: skip

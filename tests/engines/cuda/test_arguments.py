@@ -14,7 +14,10 @@ import harness
 from longconv_audio.engines.cuda import arguments
 from longconv_audio.engines.cuda.compiler import source_folder
 
-STRUCTS = (arguments.Arguments, arguments.FilterArguments, arguments.PlaneArguments)
+STRUCTS = (
+    arguments.Arguments, arguments.FilterArguments, arguments.PlaneArguments, arguments.OuterArguments,
+    arguments.ShortArguments, arguments.ShortSumArguments,
+)  # fmt: skip
 
 
 @pytest.mark.skipif(harness.compiler() is None, reason="no C++ compiler")

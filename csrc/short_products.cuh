@@ -1,0 +1,123 @@
+// The short depthwise convolution of 16-bit rows whose time is dense, by matrix products: for more taps than eight, that
+// many multiplications by FMA would take longer than the rows from memory.
+//
+// Sixteen outputs that follow each other are the product of a Toeplitz matrix of taps and the column of the samples that
+// they see. Eight such columns, 16 samples apart, are a product's right side; `steps` products, each with 16 rows of
+// samples, make all of it:
+//
+//   s[16 r + c] = sum over steps and p of w[c - p + 16 step] X[16 r + p - 16 step],     c, p and r from 0.
+//
+// Fragments of the matrices are pairs w[g - 2t + 8v], w[g - 2t - 1 + 8v] of lane 4g + t: one v serves four places, in
+// two steps. A tap is a sum of two 16-bit numbers, so that the products are those of float32 taps. Both are scaled by
+// the power of two that takes the largest tap of the filter to 1 at least: fp16 has no exponents for others.
+#pragma once
+
+#include "short_stages.cuh"
+
+namespace short_conv {
+
+constexpr int most_steps = 10;                   // 15 places of an output, 128 taps and 7 slots before them
+constexpr int pairs = 2 * most_steps + 1;        // v from -1 on
+constexpr int slots_before = 16;                 // that the pairs reach back beyond w[0]
+constexpr int padded_slots = slots_before + 16 * most_steps;
+
+template <class Number, bool PRE_GATE, bool POST_GATE>
+using ProductStages = Stages<Number, tile + 16 * (most_steps - 1), tile, run / 8, PRE_GATE, POST_GATE>;
+
+template <class Number, bool PRE_GATE>
+DEVICE constexpr unsigned product_bytes() {
+  return warps * (ProductStages<Number, PRE_GATE, true>::bytes + padded_slots * 4);
+}
+
+struct Toeplitz {
+  unsigned high[pairs], low[pairs];
+  float inverse;  // of what both are scaled by
+};
+
+template <class Number>
+DEVICE Toeplitz toeplitz_of(unsigned slots, int lane) {
+  Toeplitz w;
+  float largest = 0.0f;
+  for (int slot = lane; slot < padded_slots; slot += 32)
+    largest = fmaxf(largest, fabsf(memory::load_shared<float>(slots + slot * 4)));
+  const unsigned exponent = ptx::maximum_over_warp(ptx::as_unsigned(largest)) >> 23;
+  const unsigned kept = exponent < 1 ? 1 : exponent > 253 ? 253 : exponent;
+  const float scale = ptx::as_float((254 - kept) << 23);
+  w.inverse = ptx::as_float(kept << 23);
+  const unsigned own = slots + (slots_before + lane / 4 - lane % 4 * 2) * 4;
+  UNROLL
+  for (int i = 0; i < pairs; ++i) {
+    const unsigned at = own + (i - 1) * 32;
+    const float first = memory::load_shared<float>(at) * scale, second = memory::load_shared<float>(at - 4) * scale;
+    w.high[i] = ptx::pack(Number(), first, second);
+    const float2 rounded = ptx::unpack(Number(), w.high[i]);
+    w.low[i] = ptx::pack(Number(), first - rounded.x, second - rounded.y);
+  }
+  return w;
+}
+
+// 256 outputs of a tile, number 0 or 1, from the window into the side, where their gate is.
+template <class Number, bool POST_GATE>
+DEVICE void multiply(const Toeplitz& w, Tile<Number> window, Tile<Number> side, int half, int steps, float bias, int lane) {
+  float s[2][4] = {};
+  // Lane l names row l % 8 of matrix l / 8: of the first eight columns two halves of 16 bytes, then of the others.
+  const int column = half * 16 + lane / 16 * 8 + lane % 8, part = lane / 8 % 2;
+  UNROLL
+  for (int step = 0; step < most_steps; ++step) {
+    if (step >= steps) break;
+    unsigned x[4];
+    ptx::load_matrix<false>(x, window.base + window.place((column + steps - 1 - step) * 2 + part));
+    const uint4 high = {w.high[2 * step + 1], w.high[2 * step + 2], w.high[2 * step], w.high[2 * step + 1]};
+    const uint4 low = {w.low[2 * step + 1], w.low[2 * step + 2], w.low[2 * step], w.low[2 * step + 1]};
+    UNROLL
+    for (int i = 0; i < 2; ++i) {
+      ptx::mma(Number(), s[i], high, x[2 * i], x[2 * i + 1]);
+      ptx::mma(Number(), s[i], low, x[2 * i], x[2 * i + 1]);
+    }
+  }
+  unsigned gates[4];
+  if constexpr (POST_GATE) ptx::load_matrix<true>(gates, side.base + side.place(column * 2 + part));
+  UNROLL
+  for (int i = 0; i < 4; ++i) {  // outputs i % 2 * 8 to 7 further, of columns i / 2 * 8 to 7 further
+    float2 y = {fmaf(s[i / 2][i % 2 * 2], w.inverse, bias), fmaf(s[i / 2][i % 2 * 2 + 1], w.inverse, bias)};
+    if constexpr (POST_GATE) {
+      const float2 gate = ptx::unpack(Number(), gates[i]);
+      y = {y.x * gate.x, y.y * gate.y};
+    }
+    const unsigned turned = ptx::transpose_matrix(ptx::pack(Number(), y.x, y.y));
+    const int to = half * 16 + i / 2 * 8 + lane / 4;
+    memory::store_shared(side.base + side.place(to * 2 + i % 2) + lane % 4 * 4, turned);
+  }
+}
+
+template <class Number, bool PRE_GATE, bool POST_GATE, bool ALIGNED>
+KERNEL(warps * 32, 3) short_products(ShortArguments a) {
+  using S = ProductStages<Number, PRE_GATE, POST_GATE>;
+  const int lane = ptx::thread() % 32;
+  const unsigned shared = memory::shared_base() + ptx::thread() / 32 * (S::bytes + padded_slots * 4);
+  const Chunk chunk = chunk_of_warp(a);
+  if (chunk.number >= a.chunks) return;
+  const int steps = (a.lead + a.taps + 14) / 16 + 1, before = (steps - 1) * 16;
+  const S stages = {shared, first_tile(a, chunk), end_of_tiles(a, chunk)};
+  stages.template begin<ALIGNED>(a, chunk.channel, before, tile, lane);
+
+  const unsigned slots = shared + S::bytes;
+  place_taps(a, slots, chunk.channel, slots_before + a.lead, padded_slots, lane);
+  ptx::warp_barrier();
+  const Toeplitz w = toeplitz_of<Number>(slots, lane);
+  const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;
+
+  NO_UNROLL
+  for (unsigned number = stages.first; number < stages.end; ++number) {
+    const auto stage = stages.template next<ALIGNED>(a, chunk.channel, number, before, tile, lane);
+    NO_UNROLL
+    for (int half = 0; half < 2; ++half) multiply<Number, POST_GATE>(w, stage.window, stage.side, half, steps, bias, lane);
+    ptx::warp_barrier();
+    const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile;
+    stage.side.template put<ALIGNED>(
+        const_cast<Bits<Number>*>(row_of<Number>(a.y, a.y_strides, batch, chunk.channel)), at - a.shift, a.out_length, lane);
+    ptx::warp_barrier();  // another tile is fetched to where this one was read
+  }
+}
+
+}  // namespace short_conv

@@ -1,0 +1,94 @@
+"""What is planned of short convolutions, and whether C++ says the same of it."""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "emulator"))
+import harness
+
+from longconv_audio.engines.cuda import report, short_kernels
+from longconv_audio.engines.cuda.compiler import compile_kernel, compiler_version
+from longconv_audio.engines.cuda.errors import CompilerError, NoKernelError
+from longconv_audio.engines.cuda.gpus import KNOWN
+from longconv_audio.engines.cuda.specialisations import all_kernels
+from longconv_audio.short_convolution import MOST_TAPS
+
+try:
+    compiler_version()
+    NO_COMPILER = ""
+except CompilerError as error:
+    NO_COMPILER = str(error)
+
+
+@pytest.mark.skipif(harness.compiler() is None, reason="no C++ compiler")
+def test_sizes_are_those_of_the_kernels():
+    asked = ["short_conv::tile", "short_conv::group", "short_conv::warps", "short_conv::threads_of_sums / 32"]
+    wanted = [short_kernels.TILE, short_kernels.GROUP, short_kernels.WARPS, short_kernels.WARPS]
+    for number, pre_gate, side in product(short_kernels.NUMBERS, (False, True), ("none", "gate", "input")):
+        kernel = short_kernels.rows(number, pre_gate, side, True)
+        tag, flag = f"short_conv::{number.capitalize()}", str(pre_gate).lower()
+        asked.append(f"short_conv::Room<{tag}, {flag}, short_conv::Side::{side}>::of_block")
+        asked.append(f"short_conv::blocks(short_conv::Side::{side}, {flag})")
+        wanted += [kernel.shared_bytes, kernel.blocks]
+    library = harness.build("short_rows.cuh", short_kernels.rows("fp16", False, "none", True).name, facts=tuple(asked))
+    assert harness.facts(library, len(asked)) == wanted
+    asked, wanted = ["short_conv::most_taps"], [short_kernels.MOST_TAPS]
+    for pre_gate in (False, True):
+        flag = str(pre_gate).lower()
+        asked += [f"4 * short_conv::SumStages<short_conv::Fp16, {flag}>::bytes"]
+        wanted.append(short_kernels.product_sums("fp16", pre_gate, True).shared_bytes)
+    kernel = short_kernels.product_sums("fp16", True, True)
+    library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
+    assert harness.facts(library, len(asked)) == wanted
+    kernels = [short_kernels.products("fp16", *gates, True) for gates in ((False, False), (False, True), (True, False))]
+    asked = [f"short_conv::product_bytes<short_conv::Fp16, {flag}>()" for flag in ("false", "false", "true")]
+    library = harness.build(kernels[0].header, kernels[0].name, facts=tuple(asked))
+    assert harness.facts(library, 3) == [kernel.shared_bytes for kernel in kernels]
+    asked = ["short_conv::times_of_tile", "short_conv::times", "short_conv::warps_of_channels"]
+    kernel = short_kernels.channels("fp16", False, False, True)
+    library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
+    assert harness.facts(library, 3) == [short_kernels.TIMES, short_kernels.GROUP, short_kernels.WARPS]
+
+
+def test_as_many_taps_as_the_kernels_have_room_for():
+    assert short_kernels.MOST_TAPS == MOST_TAPS
+
+
+@pytest.mark.parametrize("gpu", KNOWN.values(), ids=lambda gpu: gpu.arch)
+def test_every_kernel_is_in_the_list_and_fits(gpu):
+    listed = [kernel for kernel in all_kernels(gpu) if kernel.name.startswith("short_conv::")]
+    assert listed == list(short_kernels.all_kernels())
+    for kernel in listed:
+        assert kernel.shared_bytes <= gpu.shared_per_block
+
+
+@pytest.mark.skipif(bool(NO_COMPILER), reason=NO_COMPILER)
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a", "sm_100"])
+def test_those_that_hold_most_stay_in_registers(arch):
+    kernels = [
+        short_kernels.rows("fp32", True, "input", True),
+        short_kernels.products("fp16", True, False, True),
+        short_kernels.channel_sums("fp16", True, False),
+    ]
+    for kernel in kernels:
+        row = report.row(kernel, compile_kernel(kernel.header, kernel.name, arch), KNOWN[arch])
+        assert row.good, row
+
+
+@pytest.mark.parametrize("tiles", [1, 7, 100, 10**6])
+@pytest.mark.parametrize("channels", [1, 3, 768, 10**6])
+def test_chunks_cover_the_tiles(tiles, channels):
+    chunks = short_kernels.chunks_of(tiles, channels)
+    assert (chunks.number - 1) * chunks.tiles < tiles <= chunks.number * chunks.tiles
+    assert chunks.number * channels <= 2 * max(short_kernels.SUMS, channels)
+
+
+def test_what_does_not_fit_32_bits_is_refused():
+    with pytest.raises(NoKernelError, match=r"2147483647 samples .* use engine='torch'"):
+        short_kernels.blocks_of(1, 2**31 - 1)
+    with pytest.raises(NoKernelError, match="by 4294967296 warps"):
+        short_kernels.blocks_of(2**32, 10)
+    assert short_kernels.blocks_of(9, 10) == 3
