@@ -32,20 +32,27 @@ DEVICE void forward(Complex (&v)[S::held], const OuterArguments& a, const Place&
 
 // combine(part of a register, sample) for each sample of a row that the window has; elsewhere a sample is 0. Barriers keep
 // the compiler from fetching more of them at a time than there are registers for.
-template <class S, class Number, bool REAL, class Combine>
-DEVICE void each_sample(Complex (&v)[S::held], const OuterArguments& a, const void* tensor, Strides strides, Combine combine) {
-  const Place at = place_of<S>(a);
-  const int points = S::R * a.points, start = at.tile * a.hop - a.lead + at.n2;
-  const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
-  const auto* row = ptx::opaque(row_of<Number>(tensor, strides, at) + start);
-  each_n1<S>(at.warp, [&](int r, int n1) {
+template <class S, class Number, bool REAL, bool WHOLE, class Row, class Combine>
+DEVICE void each_sample(Complex (&v)[S::held], int points, Row row, Seen seen, int warp, Combine combine) {
+  each_n1<S>(warp, [&](int r, int n1) {
     if (!REAL && r % 8 == 0) ptx::warp_barrier();
     UNROLL
     for (int part = 0; part < (REAL ? 1 : 2); ++part) {
-      const int n = n1 * a.points + part * points;
-      combine(part == 0 ? v[r].re : v[r].im, to_float(Number(), memory::load_if(n < left && n >= -start, row + n)));
+      const int n = (n1 + part * S::R) * points;
+      const auto sample = memory::load_if(WHOLE || (n < seen.end && n >= seen.begin), row + n);
+      combine(part == 0 ? v[r].re : v[r].im, to_float(Number(), sample));
     }
   });
+}
+
+template <class S, class Number, bool REAL, class Combine>
+DEVICE void each_sample(Complex (&v)[S::held], const OuterArguments& a, const void* tensor, Strides strides, Combine combine) {
+  const Place at = place_of<S>(a);
+  const int start = at.tile * a.hop - a.lead + at.n2;
+  const Seen there = seen(start, a.length, a.span, at.n2);
+  const auto* row = ptx::opaque(row_of<Number>(tensor, strides, at) + start);
+  if (there.whole<S>(a.points, REAL ? 1 : 2)) each_sample<S, Number, REAL, true>(v, a.points, row, there, at.warp, combine);
+  else each_sample<S, Number, REAL, false>(v, a.points, row, there, at.warp, combine);
 }
 
 // REAL: no window has a sample from M on. On (I / S::columns * channels, rows) blocks.

@@ -41,10 +41,22 @@ DEVICE void inverse(Complex (&v)[S::held], const OuterArguments& a, const Place&
 template <class S, class Number>
 DEVICE void prefetch_row(const OuterArguments& a, const Place& at) {
   const int start = at.tile * a.hop + at.n2;
-  const auto* row = row_of<Number>(a.gate, a.gate_strides, at) + start;
-  const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
+  const auto* row = ptx::opaque(row_of<Number>(a.gate, a.gate_strides, at) + start);
+  const Seen there = seen(start, a.length, a.span, at.n2);
   each_n1<S>(at.warp, [&](int, int n1) {
-    if (n1 * a.points < left) ptx::prefetch(row + n1 * a.points);
+    if (n1 * a.points < there.end) ptx::prefetch(row + n1 * a.points);
+  });
+}
+
+// One half of the window to a row, times its gate if there is one.
+template <class S, class Number, bool WHOLE, class Row, class Factors>
+DEVICE void store_half(const Complex (&v)[S::held], int half, int points, Row row, Factors factors, Seen seen, int warp) {
+  each_n1<S>(warp, [&](int r, int n1) {
+    const int n = n1 * points;
+    const bool inside = WHOLE || n < seen.end;
+    const float sample = half == 0 ? v[r].re : v[r].im;
+    const float factor = factors ? to_float(Number(), memory::load_if(inside, factors + n)) : 1.0f;
+    memory::store_if(inside, row + n, rounded(Number(), sample * factor));
   });
 }
 
@@ -61,23 +73,21 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a)
   }
   NO_UNROLL
   for (int result = 0; result < (a.second ? 2 : 1); ++result) {
-    const Place at = place_of<S>(a);
-    const int start = at.tile * a.hop + at.n2;
     void* tensor = result == 0 ? a.samples : a.second;
     const void* gate = result == 0 ? a.gate : a.second_gate;
-    auto* row = ptx::opaque(row_of<Number>(tensor, result == 0 ? a.strides : a.second_strides, at) + start);
+    const Strides strides = result == 0 ? a.strides : a.second_strides;
     const Strides gate_strides = result == 0 ? a.gate_strides : a.second_gate_strides;
-    const auto* factors = gate ? ptx::opaque(row_of<Number>(gate, gate_strides, at) + start) : nullptr;
-    const int left = a.span - at.n2 < a.length - start ? a.span - at.n2 : a.length - start;
-    each_n1<S>(at.warp, [&](int r, int n1) {
-      UNROLL
-      for (int part = 0; part < 2; ++part) {
-        const int n = n1 * a.points + part * points;
-        const float sample = part == 0 ? v[r].re : v[r].im;
-        const float factor = gate ? to_float(Number(), memory::load_if(n < left, factors + n)) : 1.0f;
-        memory::store_if(n < left, row + n, rounded(Number(), sample * factor));
-      }
-    });
+    UNROLL
+    for (int half = 0; half < 2; ++half) {
+      if (half * points >= a.span) break;
+      const Place at = place_of<S>(a);
+      const int start = at.tile * a.hop + at.n2 + half * points;
+      const Seen there = seen(start, a.length, a.span, at.n2 + half * points);
+      auto* row = ptx::opaque(row_of<Number>(tensor, strides, at) + start);
+      const auto* factors = gate ? ptx::opaque(row_of<Number>(gate, gate_strides, at) + start) : nullptr;
+      if (there.whole<S>(a.points, 1)) store_half<S, Number, true>(v, half, a.points, row, factors, there, at.warp);
+      else store_half<S, Number, false>(v, half, a.points, row, factors, there, at.warp);
+    }
   }
 }
 

@@ -56,6 +56,22 @@ DEVICE auto row_of(void* tensor, Strides strides, const Place& at) {
   return static_cast<typename SampleOf<Number>::Type*>(tensor) + at.item * strides.batch + at.channel * strides.channel;
 }
 
+// The samples of a row that a thread's column can see, counted from its first one: from `begin` to before `end`.
+struct Seen {
+  int begin, end;
+
+  // Whether all of the column is there, in the first half of the window or in both.
+  template <class S>
+  METHOD bool whole(int points, int halves) const {
+    return begin <= 0 && (S::R * halves - 1) * points < end;
+  }
+};
+
+// A column that begins with sample `start` of a row of so many samples, n2 samples behind the window's first.
+DEVICE Seen seen(int start, int length, int span, int n2) {
+  return {-start, span - n2 < length - start ? span - n2 : length - start};
+}
+
 // Calls visit(r, n1) for each register of the thread before the first DFT, or after the last one back.
 template <class S, class Visit>
 DEVICE void each_n1(int warp, Visit visit) {
