@@ -7,7 +7,7 @@
 namespace outer {
 
 // From samples at n1, as `each_n1` deals them, to frequencies k1 = warp + R1 d (R1 = 1: k1 = d) in register d.
-template <class S, bool REAL>
+template <class S, bool REAL, Planes PLANES>
 DEVICE void forward(Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
   constexpr int first = S::R1 > 1 ? S::R1 : S::R2;
   UNROLL
@@ -23,11 +23,9 @@ DEVICE void forward(Complex (&v)[S::held], const OuterArguments& a, const Place&
   const unsigned c = S::R1 > 1 ? at.warp : 0, points = S::R * a.points, n2 = at.n2;
   if constexpr (S::R1 > 1) {
     exchange_to_b<S>(v, memory::shared_base(), at.warp, at.lane);
-    fft::dft<-1>(v, twist<S::R2>(1 - 4 * c, 4 * S::R));
+    fft::dft<-1>(v, twist<S::R2, PLANES>(1 - 4 * c, 4 * S::R));
   }
-  const unsigned step = 0 - S::R1 * n2;
-  multiply_by_powers(v, unit(0 - n2 * (4 * c + S::R - 1), 4 * points), unit(step, points), unit(4 * step, points),
-                     unit(16 * step, points));
+  multiply_by_powers<PLANES>(v, unit<PLANES>(0 - n2 * (4 * c + S::R - 1), 4 * points), 0 - S::R1 * n2, points);
 }
 
 // combine(part of a register, sample) for each sample of a row that the window has; elsewhere a sample is 0. Barriers keep
@@ -64,7 +62,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_forward(OuterArguments a)
   each_sample<S, Number, REAL>(v, a, a.samples, a.strides, [](float& to, float x) { to = x; });
   if (a.gate) each_sample<S, Number, REAL>(v, a, a.gate, a.gate_strides, [](float& to, float x) { to *= x; });
   const Place at = place_of<S>(a);
-  forward<S, REAL>(v, a, at);
+  forward<S, REAL, PLANES>(v, a, at);
   store_planes<S, PLANES>(v, a, at);
 }
 
@@ -95,7 +93,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_filter_forward(OuterArgum
     (part == 0 ? v[r].re : v[r].im) = sign * memory::load(taps + tap);
   });
   const Place again = place_of<S>(a);
-  forward<S, false>(v, a, again);
+  forward<S, false, Planes::single>(v, a, again);
   store_planes<S, Planes::single>(v, a, again);
 }
 

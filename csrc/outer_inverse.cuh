@@ -12,14 +12,14 @@ namespace outer {
 //
 // is a twist for the sums over d and one for those over c. What is left of the quarters, n1 / 4R - n2 (R - 1) / 4M, is a
 // factor of each column of c times a constant of each register.
-template <class S>
+template <class S, Planes PLANES>
 DEVICE void inverse(Complex (&v)[S::held], const OuterArguments& a, const Place& at) {
   const unsigned points = S::R * a.points, n2 = at.n2, quarters = n2 * (S::R - 1);
   constexpr float scale = 1.0f / S::R;
   if constexpr (S::R1 == 1) {
-    fft::dft_scaled<+1>(v, twist<S::R2>(n2, points), scale * unit(quarters, 4 * points));
+    fft::dft_scaled<+1>(v, twist<S::R2, PLANES>(n2, points), scale * unit<PLANES>(quarters, 4 * points));
   } else {
-    fft::dft<+1>(v, twist<S::R2>(S::R1 * n2, points));
+    fft::dft<+1>(v, twist<S::R2, PLANES>(S::R1 * n2, points));
     exchange_to_c<S>(v, memory::shared_base(), at.warp, at.lane);
     UNROLL
     for (int i = 0; i < S::parts; ++i) {
@@ -27,7 +27,7 @@ DEVICE void inverse(Complex (&v)[S::held], const OuterArguments& a, const Place&
       Complex column[S::R1];
       UNROLL
       for (int c = 0; c < S::R1; ++c) column[c] = v[i * S::R1 + c];
-      fft::dft_scaled<+1>(column, twist<S::R1>(further + n2, points), scale * unit(quarters - further, 4 * points));
+      fft::dft_scaled<+1>(column, twist<S::R1, PLANES>(further + n2, points), scale * unit<PLANES>(quarters - further, 4 * points));
       UNROLL
       for (int c = 0; c < S::R1; ++c) v[i * S::R1 + c] = column[c];
     }
@@ -69,7 +69,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a)
     const Place at = place_of<S>(a);
     load_planes<S, PLANES>(v, a, at);
     if (a.gate) prefetch_row<S, Number>(a, at);
-    inverse<S>(v, a, at);
+    inverse<S, PLANES>(v, a, at);
   }
   NO_UNROLL
   for (int result = 0; result < (a.second ? 2 : 1); ++result) {
@@ -97,7 +97,7 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_filter_inverse(OuterArgum
   float* taps = row_of<Fp32>(a.samples, a.strides, at);
   Complex v[S::held];
   load_planes<S, Planes::single>(v, a, at);
-  inverse<S>(v, a, at);
+  inverse<S, Planes::single>(v, a, at);
   each_tap<S>(a, at, [&](int r, int part, int tap, float sign) {
     memory::store(taps + tap, sign * (part == 0 ? v[r].re : v[r].im));
   });

@@ -10,7 +10,7 @@ from .gpus import Gpu
 from .plans import Kernel
 
 # R1, R2 of csrc/outer_shape.cuh, by their product.
-OUTER_FACTORS = ((1, 2), (1, 4), (1, 8), (1, 16), (1, 32), (8, 8), (8, 16), (16, 16), (16, 32))
+OUTER_FACTORS = ((1, 2), (1, 4), (1, 8), (1, 16), (2, 16), (4, 16), (8, 16), (16, 16), (16, 32))
 _NUMBERS = {"fp32": "outer::Fp32", "fp16": "outer::Fp16", "bf16": "outer::Bf16"}
 
 
@@ -44,7 +44,7 @@ class OuterShape:
 
     @property
     def blocks(self) -> int:
-        in_all = 512 if self.r2 == 32 else 768 if self.r2 == 2 * self.r1 else 1024
+        in_all = 512 if self.r2 == 32 else 768 if 1 < self.r1 < self.r2 else 1024
         return in_all // self.threads
 
     def fits(self, gpu: Gpu) -> bool:
