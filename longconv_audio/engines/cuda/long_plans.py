@@ -20,8 +20,8 @@ from .single_kernels import planes_points
 
 # Picoseconds a point on an H200: of the fused convolution of complex rows, and of an outer transform there or back.
 _INNER, _PASS = {"single": 6.0, "half": 3.4}, {"single": 4.7, "half": 2.6}
-# Outer transforms that take twice as long as others, for their registers leave room for few blocks: the last resort.
-_SLOW = 32  # points in a thread
+# Larger outer transforms take longer, for their registers leave room for fewer blocks: only where there is no other way.
+_MOST_OUTER = 128, 256, 512
 _SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
 _LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
 
@@ -145,11 +145,12 @@ def _factors(points: int, gpu: Gpu, precision: str) -> tuple[tuple[OuterShape, .
         return (), points
     blocks = planes_points(gpu) if precision == "single" else half_planes.planes_points(gpu)
     shapes = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
-    fast = [shape for shape in shapes if shape.r2 < _SLOW]
-    for allowed in (fast, shapes):
-        by_size = {shape.size: shape for shape in allowed}
+    sizes = {shape.size: shape for shape in shapes}
+    for most in _MOST_OUTER:
         for inner in blocks:
-            if inner >= min(_SMALLEST_INNER, blocks[-1]) and points // inner in by_size:
-                return (by_size[points // inner],), inner
-    outer, inner = _factors(points // fast[-1].size, gpu, precision)
-    return (fast[-1], *outer), inner
+            outer = sizes.get(points // inner)
+            if inner >= min(_SMALLEST_INNER, blocks[-1]) and outer is not None and outer.size <= most:
+                return (outer,), inner
+    largest = max((shape for shape in shapes if shape.size <= _MOST_OUTER[1]), key=lambda shape: shape.size)
+    outer, inner = _factors(points // largest.size, gpu, precision)
+    return (largest, *outer), inner
