@@ -55,7 +55,7 @@ DEVICE void each_sample(Complex (&v)[S::held], const OuterArguments& a, const vo
 
 // REAL: no window has a sample from M on. On (I / S::columns * channels, rows) blocks.
 template <class S, class Number, bool REAL, Planes PLANES>
-KERNEL(S::threads, S::blocks_per_multiprocessor) outer_forward(OuterArguments a) {
+KERNEL(S::threads, (REAL ? S::blocks_of_reals : S::blocks_per_multiprocessor)) outer_forward(OuterArguments a) {
   Complex v[S::held];
   UNROLL
   for (int r = 0; r < S::held; ++r) v[r] = {0.0f, 0.0f};

@@ -48,15 +48,15 @@ DEVICE void prefetch_row(const OuterArguments& a, const Place& at) {
   });
 }
 
-// One half of the window to a row, times its gate if there is one.
-template <class S, class Number, bool WHOLE, class Row, class Factors>
+// One half of the window to a row, times its gate if it is GATED.
+template <class S, class Number, bool WHOLE, bool GATED, class Row, class Factors>
 DEVICE void store_half(const Complex (&v)[S::held], int half, int points, Row row, Factors factors, Seen seen, int warp) {
   each_n1<S>(warp, [&](int r, int n1) {
     const int n = n1 * points;
     const bool inside = WHOLE || n < seen.end;
-    const float sample = half == 0 ? v[r].re : v[r].im;
-    const float factor = factors ? to_float(Number(), memory::load_if(inside, factors + n)) : 1.0f;
-    memory::store_if(inside, row + n, rounded(Number(), sample * factor));
+    float sample = half == 0 ? v[r].re : v[r].im;
+    if (GATED) sample *= to_float(Number(), memory::load_if(inside, factors + n));
+    memory::store_if(inside, row + n, rounded(Number(), sample));
   });
 }
 
@@ -85,8 +85,11 @@ KERNEL(S::threads, S::blocks_per_multiprocessor) outer_inverse(OuterArguments a)
       const Seen there = seen(start, a.length, a.span, at.n2 + half * points);
       auto* row = ptx::opaque(row_of<Number>(tensor, strides, at) + start);
       const auto* factors = gate ? ptx::opaque(row_of<Number>(gate, gate_strides, at) + start) : nullptr;
-      if (there.whole<S>(a.points, 1)) store_half<S, Number, true>(v, half, a.points, row, factors, there, at.warp);
-      else store_half<S, Number, false>(v, half, a.points, row, factors, there, at.warp);
+      const bool whole = there.whole<S>(a.points, 1);
+      if (whole && gate) store_half<S, Number, true, true>(v, half, a.points, row, factors, there, at.warp);
+      else if (whole) store_half<S, Number, true, false>(v, half, a.points, row, factors, there, at.warp);
+      else if (gate) store_half<S, Number, false, true>(v, half, a.points, row, factors, there, at.warp);
+      else store_half<S, Number, false, false>(v, half, a.points, row, factors, there, at.warp);
     }
   }
 }

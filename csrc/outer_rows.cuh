@@ -38,10 +38,11 @@ struct Place {
 template <class S>
 DEVICE Place place_of(const OuterArguments& a) {
   const int thread = ptx::opaque(int(ptx::thread())), blocks = a.points / S::columns;
-  const int row = int(ptx::block_y()), channel = int(ptx::block_x()) / blocks;
-  const int first = int(ptx::block_x()) % blocks * S::columns;
-  const int number = row + a.first_row;
-  return {row, number / a.tiles, number % a.tiles, channel, first + thread % S::columns, thread / 32, thread % 32};
+  const int block = int(ptx::block_x()), channel = block >> log2_of_power(blocks);
+  const int first = (block & (blocks - 1)) * S::columns;
+  const int row = int(ptx::block_y()), number = row + a.first_row;
+  const int item = a.tiles == 1 ? number : number / a.tiles;  // a division takes longer than all else here
+  return {row, item, number - item * a.tiles, channel, first + thread % S::columns, thread / 32, thread % 32};
 }
 
 // What the number of the channel is among all of the launch's rows.

@@ -34,9 +34,13 @@ struct Shape {
   static constexpr int shared_bytes = exchange_bytes + (R1 > 1 ? R1 * 4 : 0);  // and a peak of each warp
   static constexpr int parts = R1 > 1 ? R2 / R1 : 1;  // columns of a that a thread holds
   static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : parts > 1 ? 768 : 1024) / threads;
+  static constexpr int blocks_of_reals = (held == 32 ? 512 : 1024) / threads;  // which take fewer registers
 
   static_assert(R1 <= R2, "registers for a column of b hold those of a");
 };
+
+// Of a power of two: the exponent of the number that it is.
+DEVICE int log2_of_power(int power) { return int(ptx::as_unsigned(float(power)) >> 23) - 127; }
 
 // How exact twiddles are: for planes in single precision as they can be, for those of fp16 to some 100 dB.
 enum class Planes { single, half };
@@ -46,7 +50,8 @@ template <Planes PLANES>
 DEVICE Complex unit(unsigned numerator, unsigned denominator) {
   const int reduced = int(numerator & (denominator - 1)) - int((numerator & (denominator >> 1)) * 2);
   Complex unit;
-  const float halves = 2.0f * float(reduced) / float(denominator);
+  const float inverse = ptx::as_float((255u << 23) - ptx::as_unsigned(float(denominator)));  // 2 / denominator
+  const float halves = float(reduced) * inverse;
   if constexpr (PLANES == Planes::single) ptx::sine_cosine_pi(halves, unit.im, unit.re);
   else ptx::rough_sine_cosine_pi(halves, unit.im, unit.re);
   return unit;
