@@ -118,6 +118,8 @@ def plan_long(lags: Lags, gpu: Gpu, precision: str = "single", points: int = 0) 
 def _with(lags: Lags, points: int, gpu: Gpu, precision: str) -> LongPlan | None:
     """A plan with transforms of so many points, or None where they are too short for the filter."""
     outer, inner = _factors(points, gpu, precision)
+    if not outer and precision == "half":  # blocks convolve tiles in single precision, which rows would be copied to
+        return None
     used = precision if len(outer) == 1 else "single"
     if used != precision:
         outer, inner = _factors(points, gpu, used)
