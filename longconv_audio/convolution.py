@@ -123,6 +123,7 @@ def prepare(
     precision: str | None = None,
     engine: str | None = None,
     backward: bool = False,
+    autotune: bool = False,
 ) -> None:
     """Does ahead what the first call of `long_conv` with such arguments does: compiles and loads kernels, makes tables.
 
@@ -133,6 +134,11 @@ def prepare(
         u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine: as for `long_conv`. Within
             autocast, where the call will be.
         backward: prepares for the gradients too, of those arguments that require one, given that y's is contiguous.
+        autotune: times the two or three best plans for the call, and with `backward` for its gradients, on the device,
+            and has later calls of the same shapes in this process take the fastest. It is kept in the user's cache
+            folder too, where the next process that asks for autotune finds it. There is something to choose where the
+            fused kernels convolve rows that no block holds, with filters whose spectra are not prepared; elsewhere this
+            does nothing.
 
     Raises:
         ValueError: where `backward` is asked for and no argument requires a gradient; and as `long_conv`.
@@ -150,7 +156,7 @@ def prepare(
     )
     if kept is not None:  # the skip term is beside the operator
         d, needs[2] = None, False
-    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options)
+    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options, autotune=autotune)
 
 
 def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine):

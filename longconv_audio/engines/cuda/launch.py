@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ...planning.devices import Device
 from .cache import cubin
+from .calibration import device_of
 from .compiler import Cubin
 from .errors import LaunchError
 from .gpus import LOWEST, Gpu, arch_name, gpu_of
@@ -26,12 +28,15 @@ class Launcher:
 
     Args:
         index: torch's number of the device.
+
+    `gpu` has its limits, `rates` what a plan knows of it besides.
     """
 
     def __init__(self, index: int):
         self.index = index
         self.gpu: Gpu = gpu_of(index)
         self.device = f"cuda:{index}"
+        self.rates: Device = device_of(index)
         self._functions: dict[str, Any] = {}
         self._tables: dict[Any, Any] = {}
         self._thread = threading.local()
