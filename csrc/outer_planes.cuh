@@ -9,8 +9,6 @@
 
 namespace outer {
 
-enum class Planes { single, half };
-
 template <class S>
 DEVICE int first_k1(const Place& at) { return S::R1 > 1 ? at.warp : 0; }
 

@@ -38,10 +38,11 @@ struct Place {
 template <class S>
 DEVICE Place place_of(const OuterArguments& a) {
   const int thread = ptx::opaque(int(ptx::thread())), blocks = a.points / S::columns;
-  const int row = int(ptx::block_y()), channel = int(ptx::block_x()) / blocks;
-  const int first = int(ptx::block_x()) % blocks * S::columns;
-  const int number = row + a.first_row;
-  return {row, number / a.tiles, number % a.tiles, channel, first + thread % S::columns, thread / 32, thread % 32};
+  const int block = int(ptx::block_x()), channel = block >> log2_of_power(blocks);
+  const int first = (block & (blocks - 1)) * S::columns;
+  const int row = int(ptx::block_y()), number = row + a.first_row;
+  const int item = a.tiles == 1 ? number : number / a.tiles;  // a division takes longer than all else here
+  return {row, item, number - item * a.tiles, channel, first + thread % S::columns, thread / 32, thread % 32};
 }
 
 // What the number of the channel is among all of the launch's rows.
@@ -54,6 +55,22 @@ DEVICE auto row_of(const void* tensor, Strides strides, const Place& at) {
 template <class Number>
 DEVICE auto row_of(void* tensor, Strides strides, const Place& at) {
   return static_cast<typename SampleOf<Number>::Type*>(tensor) + at.item * strides.batch + at.channel * strides.channel;
+}
+
+// The samples of a row that a thread's column can see, counted from its first one: from `begin` to before `end`.
+struct Seen {
+  int begin, end;
+
+  // Whether all of the column is there, in the first half of the window or in both.
+  template <class S>
+  METHOD bool whole(int points, int halves) const {
+    return begin <= 0 && (S::R * halves - 1) * points < end;
+  }
+};
+
+// A column that begins with sample `start` of a row of so many samples, n2 samples behind the window's first.
+DEVICE Seen seen(int start, int length, int span, int n2) {
+  return {-start, span - n2 < length - start ? span - n2 : length - start};
 }
 
 // Calls visit(r, n1) for each register of the thread before the first DFT, or after the last one back.

@@ -33,36 +33,49 @@ struct Shape {
   static constexpr int exchange_bytes = R1 > 1 ? R * 32 * 8 : 0;
   static constexpr int shared_bytes = exchange_bytes + (R1 > 1 ? R1 * 4 : 0);  // and a peak of each warp
   static constexpr int parts = R1 > 1 ? R2 / R1 : 1;  // columns of a that a thread holds
-  static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : parts == 2 ? 768 : 1024) / threads;
+  static constexpr int blocks_per_multiprocessor = (held == 32 ? 512 : parts > 1 ? 768 : 1024) / threads;
+  static constexpr int blocks_of_reals = (held == 32 ? 512 : 1024) / threads;  // which take fewer registers
 
-  static_assert(R1 == 1 || (R1 <= R2 && R1 >= 8), "registers for a column of b hold those of a");
+  static_assert(R1 <= R2, "registers for a column of b hold those of a");
 };
 
+// Of a power of two: the exponent of the number that it is.
+DEVICE int log2_of_power(int power) { return int(ptx::as_unsigned(float(power)) >> 23) - 127; }
+
+// How exact twiddles are: for planes in single precision as they can be, for those of fp16 to some 100 dB.
+enum class Planes { single, half };
+
 // e^(2 pi i numerator / denominator), the latter a power of two. The angle is reduced as an integer, so that it is exact.
+template <Planes PLANES>
 DEVICE Complex unit(unsigned numerator, unsigned denominator) {
   const int reduced = int(numerator & (denominator - 1)) - int((numerator & (denominator >> 1)) * 2);
   Complex unit;
-  ptx::sine_cosine_pi(2.0f * float(reduced) / float(denominator), unit.im, unit.re);
+  const float inverse = ptx::as_float((255u << 23) - ptx::as_unsigned(float(denominator)));  // 2 / denominator
+  const float halves = float(reduced) * inverse;
+  if constexpr (PLANES == Planes::single) ptx::sine_cosine_pi(halves, unit.im, unit.re);
+  else ptx::rough_sine_cosine_pi(halves, unit.im, unit.re);
   return unit;
 }
 
 // The twist by c = unit(numerator, denominator): every other power from its own angle, as in a table.
-template <int R>
+template <int R, Planes PLANES>
 DEVICE fft::Twist<R> twist(unsigned numerator, unsigned denominator) {
   constexpr int levels = fft::log2_of(R);
   fft::Twist<R> twist;
   UNROLL
   for (int level = 0; level < levels; level += 2) {
-    const Complex power = unit(numerator << level, denominator);
+    const Complex power = unit<PLANES>(numerator << level, denominator);
     twist.power[levels - 1 - level] = power;
     if (level + 1 < levels) twist.power[levels - 2 - level] = square(power);
   }
   return twist;
 }
 
-// v[d] times first * step^d, step^4 and step^16 being given too.
-template <int R>
-DEVICE void multiply_by_powers(Complex (&v)[R], Complex first, Complex step, Complex step4, Complex step16) {
+// v[d] times first * step^d, with step = unit(numerator, denominator).
+template <Planes PLANES, int R>
+DEVICE void multiply_by_powers(Complex (&v)[R], Complex first, unsigned numerator, unsigned denominator) {
+  const Complex step = unit<PLANES>(numerator, denominator), step4 = unit<PLANES>(4 * numerator, denominator);
+  const Complex step16 = unit<PLANES>(16 * numerator, denominator);
   const Complex step8 = square(step4), step12 = step4 * step8, fine[4] = {first, first * step, first * square(step), {}};
   UNROLL
   for (int d = 0; d < R; ++d) {

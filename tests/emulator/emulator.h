@@ -183,6 +183,11 @@ DEVICE unsigned permute_bytes(unsigned a, unsigned b, unsigned selector) {
   return v;
 }
 DEVICE void sine_cosine_pi(float x, float& sine, float& cosine) { emulator::sine_cosine_pi(x, sine, cosine); }
+DEVICE void rough_sine_cosine_pi(float x, float& sine, float& cosine) {  // as wrong as the instruction may be
+  const float error = emulator::bits_of_float(x) & 1 ? 0x1p-21f : -0x1p-21f;
+  emulator::sine_cosine_pi(x, sine, cosine);
+  sine += error, cosine -= error;
+}
 DEVICE float as_float(unsigned x) { return emulator::float_of_bits(x); }
 DEVICE unsigned as_unsigned(float x) { return emulator::bits_of_float(x); }
 

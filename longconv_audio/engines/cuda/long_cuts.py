@@ -22,8 +22,8 @@ from .single_kernels import planes_points
 # they save of its memory they lose at the beginning and the end of each launch.
 GROUP = 256 << 20
 LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
-# Outer transforms that take twice as long as others, for their registers leave room for few blocks: the last resort.
-_SLOW = 32  # points in a thread
+# Larger outer transforms take longer, for their registers leave room for fewer blocks: only where there is no other way.
+_MOST_OUTER = 128, 256, 512
 _SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
 
 
@@ -143,11 +143,12 @@ def factors(points: int, gpu: Gpu, precision: str) -> tuple[tuple[OuterShape, ..
         return (), points
     blocks = planes_points(gpu) if precision == "single" else half_planes.planes_points(gpu)
     shapes = [shape for shape in (OuterShape(*pair) for pair in OUTER_FACTORS) if shape.fits(gpu)]
-    fast = [shape for shape in shapes if shape.r2 < _SLOW]
-    for allowed in (fast, shapes):
-        by_size = {shape.size: shape for shape in allowed}
+    by_size = {shape.size: shape for shape in shapes}
+    for most in _MOST_OUTER:
         for inner in blocks:
-            if inner >= min(_SMALLEST_INNER, blocks[-1]) and points // inner in by_size:
-                return (by_size[points // inner],), inner
-    outer, inner = factors(points // fast[-1].size, gpu, precision)
-    return (fast[-1], *outer), inner
+            outer = by_size.get(points // inner)
+            if inner >= min(_SMALLEST_INNER, blocks[-1]) and outer is not None and outer.size <= most:
+                return (outer,), inner
+    largest = max((shape for shape in shapes if shape.size <= _MOST_OUTER[1]), key=lambda shape: shape.size)
+    outer, inner = factors(points // largest.size, gpu, precision)
+    return (largest, *outer), inner

@@ -10,7 +10,7 @@ from .gpus import Gpu
 from .plans import Kernel
 
 # R1, R2 of csrc/outer_shape.cuh, by their product.
-OUTER_FACTORS = ((1, 2), (1, 4), (1, 8), (1, 16), (1, 32), (8, 8), (8, 16), (16, 16), (16, 32))
+OUTER_FACTORS = ((1, 2), (1, 4), (1, 8), (1, 16), (2, 16), (4, 16), (8, 16), (16, 16), (16, 32))
 _NUMBERS = {"fp32": "outer::Fp32", "fp16": "outer::Fp16", "bf16": "outer::Bf16"}
 
 
@@ -42,9 +42,9 @@ class OuterShape:
     def shared_bytes(self) -> int:
         return self.size * 32 * 8 + self.r1 * 4 if self.r1 > 1 else 0
 
-    @property
-    def blocks(self) -> int:
-        in_all = 512 if self.r2 == 32 else 768 if self.r2 == 2 * self.r1 else 1024
+    def blocks(self, real: bool) -> int:
+        """Resident on a multiprocessor; real samples take fewer registers."""
+        in_all = 512 if self.r2 == 32 else 768 if 1 < self.r1 < self.r2 and not real else 1024
         return in_all // self.threads
 
     def fits(self, gpu: Gpu) -> bool:
@@ -56,7 +56,7 @@ class OuterShape:
     def forward(self, number: str, real: bool, precision: str) -> Kernel:
         """Rows to planes in a precision. `real`: no window has a sample in its second half."""
         rest = f", {_NUMBERS[number]}, {str(real).lower()}, outer::Planes::{precision}"
-        return self._kernel("outer_forward.cuh", "outer_forward", rest)
+        return self._kernel("outer_forward.cuh", "outer_forward", rest, real)
 
     def inverse(self, number: str, precision: str) -> Kernel:
         """Planes in a precision to rows."""
@@ -70,9 +70,9 @@ class OuterShape:
         """Planes to the gradients of taps."""
         return self._kernel("outer_inverse.cuh", "outer_filter_inverse")
 
-    def _kernel(self, header: str, function: str, rest: str = "") -> Kernel:
+    def _kernel(self, header: str, function: str, rest: str = "", real: bool = False) -> Kernel:
         name = f"outer::{function}<{self}{rest}>"
-        return Kernel(header, name, self.threads, self.blocks, self.shared_bytes, "OuterArguments")
+        return Kernel(header, name, self.threads, self.blocks(real), self.shared_bytes, "OuterArguments")
 
 
 def all_kernels(gpu: Gpu) -> Iterator[Kernel]:

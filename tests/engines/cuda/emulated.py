@@ -44,10 +44,12 @@ class EmulatedLauncher:
         device, given, written = harness.Device(), type(arguments).from_buffer_copy(arguments), []
         memory = list(self._memory(kernel, arguments, grid))
         changed = {at for _, at, _, writes in memory if writes}
-        places = {}
+        places, sizes = {}, {}
+        for _, at, size, _ in memory:
+            sizes[at] = max(size, sizes.get(at, 0))
         for name, at, size, writes in memory:
             if at not in places:
-                places[at] = device.move(at, size, at in changed)
+                places[at] = device.move(at, sizes[at], at in changed)
                 written += [(at, places[at])] if at in changed else []
             # What is read where it is written; and rows of which a launch writes some of the tiles.
             kept = kernel.struct == "OuterArguments" and name not in ("planes", "tile_scales")

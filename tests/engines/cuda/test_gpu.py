@@ -27,7 +27,6 @@ from gpu import (
 
 from longconv_audio import FilterSpectrum, long_conv
 from longconv_audio.arguments import broadcast
-from longconv_audio.engines.selection import EngineUnavailableError
 
 pytestmark = needs_gpu
 # One row length for each size of transform and each way a row is held, aligned and not.
@@ -183,22 +182,17 @@ def test_prepared_spectrum(case, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_rows_too_long_for_the_kernels_go_to_torch(dtype):
+def test_rows_too_long_for_a_block(dtype):
     case = Case((2, 2, 40000), (2, 40000), pre_gate=(2, 2, 40000))
     tensors = on_gpu(decaying(case.tensors(dtype)))
-    y, wide = long_conv(**tensors), long_conv(**{name: t.double() for name, t in tensors.items()})
+    y, wide = long_conv(**tensors, engine="cuda"), long_conv(**{name: t.double() for name, t in tensors.items()})
     assert decibels_below(y, wide) >= REQUIRED[dtype]
     y.sum().backward()
     assert all(t.grad is not None for t in tensors.values())
-    with pytest.raises(EngineUnavailableError, match="40000 samples"):
-        long_conv(**tensors, engine="cuda")
-    precision = "single" if dtype == SINGLE else "half"
     k = tensors.pop("k").detach()
-    spectrum = FilterSpectrum(k, 40000, precision=precision)
-    assert spectrum.engine == "torch"
+    spectrum = FilterSpectrum(k, 40000, precision="single" if dtype == SINGLE else "half")
+    assert spectrum.engine == "cuda"
     assert decibels_below(long_conv(k=spectrum, **tensors), wide) >= REQUIRED[dtype]
-    with pytest.raises(EngineUnavailableError, match="40000 samples"):
-        FilterSpectrum(k, 40000, precision=precision, engine="cuda")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
