@@ -40,6 +40,8 @@ _SHARED = 16
 # leave room for few blocks.
 _BACK_TWO, _BACK_SLOW = 1.15, 1.45
 _SLOW = 32
+# The same of the way there, where planes in 16 bits get scales.
+_SCALING = 1.2
 # Of the second-level cache, what planes can rely on (benchmarks/kernel_roofline.py).
 _CACHE_SHARE = 0.39
 
@@ -171,19 +173,21 @@ def _sums(rows: LongRows) -> Iterator[Pass]:
     if not rows.cut.outer:
         moved = c.rows * sum(read) * rows.sample
         made = rows_pass("tiles", t, rows.tiles, rows.group, moved, moved, 2, 1)
+        sums = filters = c.channels
     else:
         for samples in read:
             yield from _there(rows, samples)
-        made = _inner(rows, planes=3, transforms=3, products=2)
+        sums = filters = max(rows.tiles // rows.rows_at_once, c.spectra)
+        made = _inner(rows, sums * SUM_BYTES * rows.cut.points, planes=3, transforms=3, products=2)
     yield replace(made, factor=BACKWARD)
-    sums = max(rows.tiles // rows.rows_at_once, c.spectra) if rows.cut.outer else c.channels
-    yield gradient_pass(c, t, sums, max(sums, c.spectra) if rows.cut.outer else c.spectra)
+    yield gradient_pass(c, t, sums, filters)
 
 
 def _there(rows: LongRows, read: int) -> Iterator[Pass]:
     """Outer DFTs: so many samples of each row to planes."""
     shapes = rows.transform.shapes
-    yield _outer("outer DFT", rows, shapes[0], 1, rows.c.rows * read * rows.sample)
+    made = _outer("outer DFT", rows, shapes[0], 1, rows.c.rows * read * rows.sample)
+    yield replace(made, factor=_SCALING if rows.cut.precision == "half" else 1.0)
     for shape in shapes[1:]:
         yield _outer("outer DFT", rows, shape, 2, 0)
 
@@ -209,9 +213,9 @@ def _outer(name: str, rows: LongRows, shape: OuterShape, crossings: int, samples
     return Pass(name, *bytes_moved, shared, flops, "fma", rows.tiles * of_tile, rows.group * of_tile, launches)
 
 
-def _inner(rows: LongRows, planes: int = 2, transforms: int = 2, products: int = 1) -> Pass:
-    """Convolutions within blocks, of planes: so many read and written."""
-    moved = _crossing(rows, planes, _with_spectra(rows, 0)[0])
+def _inner(rows: LongRows, more: int = 0, planes: int = 2, transforms: int = 2, products: int = 1) -> Pass:
+    """Convolutions within blocks, of planes: so many read and written, and so many bytes more."""
+    moved = _crossing(rows, planes, _with_spectra(rows, more)[0])
     return rows_pass("rows", rows.transform, rows.tiles, rows.group, *moved, transforms, products)
 
 

@@ -33,10 +33,10 @@ _TENSOR = 16
 # instructions too (184 wavefronts a row forward at 1K points of two factors, 1280 at 4K of three, as the emulator
 # counts).
 _SHARED_HALF, _SHARED_SINGLE = 6, 16
-
-
 # Sums and recomputation make a backward pass so much longer than its transforms and bytes say.
 BACKWARD = 1.4
+# The same of filters' transforms with outer DFTs: their taps come at any offset, one at a time.
+_OUTER_TAPS = 1.4
 # Of the operations that are skipped, as many as are lost: the steps of a row that is not skipped wait for each other.
 _LOST = 0.3
 
@@ -84,7 +84,7 @@ def fused_passes(c: Convolution, t: Transform) -> list[Pass]:
     if not c.backward:
         return passes
     passes[-1] = replace(passes[-1], factor=BACKWARD)
-    return [*passes, gradient_pass(c, t, _sums(c), c.spectra)]
+    return [*passes, gradient_pass(c, t, 2 * _sums(c), c.spectra)]
 
 
 def fused_memory(c: Convolution, t: Transform) -> int:
@@ -115,12 +115,13 @@ def casts(c: Convolution, sample: int, samples: int, tensors: int) -> list[Pass]
 def spectrum_pass(c: Convolution, t: Transform, count: int) -> Pass:
     """The spectra of so many filters, of their taps."""
     moved = count * (c.taps * TAP_BYTES + _crossings(t) + t.points * POINT_BYTES[t.precision])
-    return _filter_pass("spectra", t, moved, count)
+    made = _filter_pass("spectra", t, moved, count)
+    return replace(made, factor=_OUTER_TAPS) if t.outer else made
 
 
 def gradient_pass(c: Convolution, t: Transform, sums: int, count: int) -> Pass:
-    """So many sums of spectra, written, and read to make the gradients of so many filters' taps."""
-    moved = 2 * sums * t.points * SUM_BYTES + count * (_crossings(t) + c.taps * TAP_BYTES)
+    """So many sums of spectra, written or read, to make the gradients of so many filters' taps."""
+    moved = sums * t.points * SUM_BYTES + count * (_crossings(t) + c.taps * TAP_BYTES)
     return _filter_pass("taps' gradients", t, moved, count)
 
 

@@ -22,7 +22,7 @@ from .single_kernels import planes_points
 # they save of its memory they lose at the beginning and the end of each launch.
 GROUP = 256 << 20
 LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
-# Larger outer transforms take longer, for their registers leave room for fewer blocks: only where there is no other way.
+# Larger outer transforms take longer, for their registers leave room for fewer blocks: only where nothing else will do.
 _MOST_OUTER = 128, 256, 512
 _SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
 
