@@ -123,6 +123,7 @@ def prepare(
     precision: str | None = None,
     engine: str | None = None,
     backward: bool = False,
+    autotune: bool = False,
 ) -> None:
     """Does ahead what the first call of `long_conv` with such arguments does: compiles and loads kernels, makes tables.
 
@@ -133,6 +134,11 @@ def prepare(
         u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine: as for `long_conv`. Within
             autocast, where the call will be.
         backward: prepares for the gradients too, of those arguments that require one, given that y's is contiguous.
+        autotune: times the two or three best plans for the call, and with `backward` for its gradients, on the device,
+            and has later calls of the same shapes in this process take the fastest. It is kept in the user's cache
+            folder too, where the next process that asks for autotune finds it. There is something to choose where the
+            fused kernels convolve rows that no block holds, with filters whose spectra are not prepared; elsewhere this
+            does nothing.
 
     Raises:
         ValueError: where `backward` is asked for and no argument requires a gradient; and as `long_conv`.
@@ -150,7 +156,7 @@ def prepare(
     )
     if kept is not None:  # the skip term is beside the operator
         d, needs[2] = None, False
-    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options)
+    prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, kept, *options, autotune=autotune)
 
 
 def _checked(u, k, d, pre_gate, post_gate, mode, offset, correlate, mask, precision, engine):
@@ -190,8 +196,9 @@ class FilterSpectrum:
             samples. Any other mode stands for the three that are not circular, and whatever the offset and direction;
             but only torch.fft uses one spectrum for all of these. In one of the fused kernels each tap has its lag,
             and a skip term is a tap: they use it for calls with this mode, offset and direction and without d (and
-            for "full" ones, where it was made for "causal" at offset 0). Other calls are as right, and make a
-            spectrum of their own.
+            for "full" ones, where it was made for "causal" at offset 0), as long as these are cut as those of `length`
+            samples are: in one block, in one transform, or in tiles. Other calls are as right, and make a spectrum of
+            their own.
         mask: as for `long_conv`, and given here alone. With one, the spectrum is used for calls with this mode, offset
             and direction on exactly `length` samples.
         precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype: with k in

@@ -125,22 +125,38 @@ def output_shape(u, k, mode: str) -> tuple:
 def _forward(u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine):
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k, mask)
-    return within_memory(u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate, mask)
+    return within_memory(
+        u, k, module.forward, call, u, k, spectrum, d, pre_gate, post_gate, mask,
+        shortage=lambda: _shortage(module, call, u, k, pre_gate, post_gate, backward=False),
+    )  # fmt: skip
 
 
 def _gradients(needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine):
     """The gradients of u, k, d and the gates, None for those that are not needed."""
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k, mask)
-    return within_memory(u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask)
+    return within_memory(
+        u, k, module.backward, call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask,
+        shortage=lambda: _shortage(module, call, u, k, pre_gate, post_gate, backward=True),
+    )  # fmt: skip
 
 
-def prepare_op(needs, u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine) -> None:
-    """Does ahead of a call of the operator, and of its gradients in `needs`, what only a first call does."""
+def prepare_op(
+    needs, u, k, spectrum, d, pre_gate, post_gate, mask, mode, offset, correlate, precision, engine, autotune=False
+) -> None:
+    """Does ahead of a call of the operator, and of its gradients in `needs`, what only a first call does.
+
+    With `autotune` an engine that has something to choose for the call times it first.
+    """
     call = Call(mode, offset, correlate, precision)
     _, module = choose(engine, u.device, precision, call, u, k, mask)
+    steps = [module.tune] if autotune and hasattr(module, "tune") else []
     with torch.no_grad():
-        within_memory(u, k, module.prepare, call, needs, u, k, spectrum, d, pre_gate, post_gate, mask)
+        for step in [*steps, module.prepare]:
+            within_memory(
+                u, k, step, call, needs, u, k, spectrum, d, pre_gate, post_gate, mask,
+                shortage=lambda: _shortage(module, call, u, k, pre_gate, post_gate, backward=any(needs)),
+            )  # fmt: skip
 
 
 def _backward(needs, dy, *arguments):
@@ -148,8 +164,16 @@ def _backward(needs, dy, *arguments):
     return tuple(dy.new_empty(0) if gradient is None else gradient for gradient in gradients)
 
 
-def within_memory(u, k, work, *arguments):
+def _shortage(module, *arguments, backward: bool) -> str | None:
+    """What an engine has to say of memory that a call does not get."""
+    return module.shortage(*arguments, backward) if hasattr(module, "shortage") else None
+
+
+def within_memory(u, k, work, *arguments, shortage=lambda: None):
     """What the work on u (or None) and k gives.
+
+    Args:
+        shortage: gives a better reason than the allocator's for the lack of memory, or None.
 
     Raises:
         DeviceMemoryError: where the device has no memory for it.
@@ -161,7 +185,7 @@ def within_memory(u, k, work, *arguments):
             raise
         task = "spectrum of" if u is None else f"convolution of u {tuple(u.shape)} with"
         reason = ". ".join(" ".join(str(error).split()).split(". ")[:2])
-        reason = reason.rpartition("DefaultCPUAllocator: ")[2]
+        reason = shortage() or reason.rpartition("DefaultCPUAllocator: ")[2]
         raise DeviceMemoryError(f"{k.device} has no memory for the {task} k {tuple(k.shape)}: {reason}") from error
 
 

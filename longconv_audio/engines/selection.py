@@ -9,6 +9,8 @@ An engine is a module with these functions, all of plain tensors (see `torch_lon
     prepare(call, needs, u, k, spectrum, d, pre_gate, post_gate, mask)   does all that only a first call does
     filter_spectrum(call, k, length, mask)   that of k in the engine's own order, for calls on up to `length` samples
     serves(spectrum, made, length, call, u, k, d)   whether one made for the call `made` is right for another
+    tune(call, needs, u, k, spectrum, d, pre_gate, post_gate, mask)   times its ways and chooses; may be left out
+    shortage(call, u, k, pre_gate, post_gate, backward)   what to say of memory that is not there, or None; likewise
 
 Shapes and dtypes are checked before. Forward and backward pass choose for themselves, for nothing passes from one to
 the other but the call's arguments; a prepared spectrum binds both to the engine that made it.

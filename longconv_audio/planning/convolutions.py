@@ -4,6 +4,8 @@ A row whose transform fits one block is convolved in one launch ("fused"). A lon
 cross memory: "three-pass", and "five-pass" beyond what three reach. A filter much shorter than its signal is better
 convolved tile by tile ("overlap-save"), each tile in one way or the other. What has no kernel goes through torch.fft.
 
+The engine asks here how to cut a row that no block holds (`cheapest_cut`), so that it does what a plan says.
+
 Every transform that is large enough is priced, whatever the length, and what a transform costs never falls as rows
 become longer. So a longer row never costs less.
 """
@@ -11,28 +13,24 @@ become longer. So a longer row never costs less.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..cost_model import fast_sizes
+from ..engines.cuda.long_cuts import LARGEST, Lags, LongPlan, cuts
 from ..errors import OptionError
 from ..windows import MODES, window
 from .cost import seconds
 from .devices import Device
-from .kernels import POINT_BYTES, Transform, transforms
+from .kernels import Transform, fused_transforms
+from .long_work import LongRows, long_memory, long_passes
 from .plans import Convolution, Plan
 from .torch_work import torch_memory, torch_passes
-from .work import Tiling, convolution_passes, memory_bytes, planes_bytes
+from .work import Pass, fused_memory, fused_passes
 
 _PRECISION = {"float16": "half", "bfloat16": "half", "float32": "single", "float64": "double"}
 _PRECISIONS = ("half", "single", "double")
-# Shorter hops, as a share of a transform's points, compute the same samples over and over.
-_LEAST_HOP = 0.125
-# Of the second-level cache, what planes can rely on (benchmarks/kernel_roofline.py).
-_CACHE_SHARE = 0.39
-# Bytes of the planes that are walked together: few enough for a second-level cache, enough to be worth a launch.
-_PLANES = 32 << 20
-_PASSES = ("fused", "three-pass", "five-pass")
+_PASSES = ("fused", "three-pass", "five-pass", "seven-pass")
 
 
 def plan(
@@ -68,7 +66,8 @@ def plan(
         filter_per_item: whether each batch item has filters of its own.
         prepared: whether the filters' spectra are there already.
         backward: the gradients' cost instead of the result's.
-        sparsity: share of the spectrum's blocks that are zero and skipped, 0 to 1.
+        sparsity: share of the units of a mask that are skipped, 0 to 1 (`FrequencyMask.skipped`). Rows under a mask
+            are in one block, and only in half precision does what is skipped save anything.
         device: from `device_named`, or measured.
 
     Raises:
@@ -88,12 +87,26 @@ def candidates(batch: int, channels: int, length: int, taps: int, *, device: Dev
     Raises:
         OptionError: as `plan`; there is always one plan at least.
     """
-    return list(_ranked(_convolution(batch, channels, length, taps, **options), device))
+    return list(_ranked(convolution_of(batch, channels, length, taps, **options), device))
+
+
+def cheapest_cut(c: Convolution, lags: Lags, made: Sequence[LongPlan], device: Device) -> LongPlan:
+    """Of ways to cut the rows of a convolution, the cheapest that fits the device; the cheapest, where none fits."""
+    best = ranked_cuts(c, lags, made, device)[0]
+    return next(cut for cut in made if cut.points == best.points)
+
+
+def ranked_cuts(c: Convolution, lags: Lags, made: Sequence[LongPlan], device: Device) -> list[Plan]:
+    """Plans of ways to cut the rows of a convolution, each with another transform: those that fit first, by cost."""
+    plans = [_long_plan(c, lags, cut, device) for cut in made]
+    return sorted(plans, key=lambda p: (p.memory > device.memory_bytes, p.seconds))
 
 
 @functools.lru_cache(maxsize=1024)
 def _ranked(c: Convolution, device: Device) -> tuple[Plan, ...]:
     plans = sorted(_all_plans(c, device), key=lambda p: p.seconds)
+    if not plans:
+        raise OptionError(f"{c} need a transform of more than {2 * LARGEST:,} samples: cut the filter into parts")
     fitting = [p for p in plans if p.memory <= device.memory_bytes]
     if not fitting:
         raise OptionError(_too_large(c, device, min(p.memory for p in plans)))
@@ -101,57 +114,60 @@ def _ranked(c: Convolution, device: Device) -> tuple[Plan, ...]:
 
 
 def _all_plans(c: Convolution, device: Device) -> Iterator[Plan]:
-    if c.precision == "double":
+    fused = [] if c.precision == "double" else fused_transforms(c.precision, device.gpu, c.backward)
+    fused = [t for t in fused if _holds_rows(c, t)]
+    for t in fused:
+        yield _fused_plan(c, t, device)
+    if c.precision == "double" or (c.sparsity and not fused):
         yield _torch_plan(c, device)
-        return
-    for t in transforms(c.precision, device.gpu, c.backward):
-        for tiling in _tilings(c, t):
-            yield _plan_of(c, t, tiling, device)
+    elif not c.sparsity:
+        lags = _lags(c)
+        for cut in cuts(lags, device.gpu, c.precision):
+            if cut.outer or cut.tiles > 1 or not fused:
+                yield _long_plan(c, lags, cut, device)
 
 
-def _tilings(c: Convolution, t: Transform) -> Iterator[Tiling]:
-    """The whole row in one tile, and tiles with a hop, as far as the transform takes them."""
-    whole = _holds_rows(c, t)
-    if whole:
-        yield Tiling(1, c.out_length)
-    hop = _window(c, t) - c.taps + 1
-    # One tile with a hop is for rows that do not fit as a whole, where taps could be as long as they, and are not.
-    if hop >= t.points * _LEAST_HOP and c.mode != "circular" and not (whole and hop >= c.out_length):
-        yield Tiling(-(-c.out_length // hop), min(hop, c.out_length))
-
-
-def _window(c: Convolution, t: Transform) -> int:
-    """Samples of a tile: those of the fold, or in half precision within one block its real part."""
-    return t.points if c.precision == "half" and not t.outer else 2 * t.points
+def shortage(c: Convolution, device: Device) -> str | None:
+    """What is to be said of a convolution that what is left of a device has no room for; None where it has."""
+    least = min((p.memory for p in _all_plans(c, device)), default=0)
+    return _too_large(c, device, least, " left") if least > device.memory_bytes else None
 
 
 def _holds_rows(c: Convolution, t: Transform) -> bool:
-    """Whether no output can meet an input that it should not; within a block, whatever the taps are."""
-    if t.outer:
-        furthest = {"same": c.taps // 2, "circular": c.length - 1}.get(c.mode, c.taps - 1)  # that an output looks back
-        return max(c.length + furthest, c.out_length) <= _window(c, t)
+    """Whether a block does, so that no output can meet an input that it should not, whatever the taps are."""
     if c.precision == "half":
-        return max(c.length, c.out_length) <= _window(c, t)
-    return c.length + c.out_length - 1 <= _window(c, t)
+        return max(c.length, c.out_length) <= t.points
+    return c.length + c.out_length - 1 <= 2 * t.points
 
 
-def _plan_of(c: Convolution, t: Transform, tiling: Tiling, device: Device) -> Plan:
-    group = c.rows * tiling.count
-    if t.outer:
-        group = min(group, max(_PLANES // (t.points * POINT_BYTES[c.precision]), 1))
-    passes = convolution_passes(c, t, tiling, group, _missed(planes_bytes(c, t, group), device))
-    whole = tiling.count == 1 and _holds_rows(c, t)
-    algorithm = _PASSES[len(t.outer)] if whole else "overlap-save"
+def _lags(c: Convolution) -> Lags:
+    """Which samples the filters join, at an offset of 0."""
+    if c.mode == "circular":
+        return Lags(c.length, c.length, 2 * c.length - 1, c.length - 1, 1)
+    return Lags(c.length, c.out_length, c.taps, (c.taps - 1) // 2 if c.mode == "same" else 0, 1)
+
+
+def _fused_plan(c: Convolution, t: Transform, device: Device) -> Plan:
+    passes, memory = fused_passes(c, t), fused_memory(c, t)
+    return _plan_of(c, t, "fused", 1, c.out_length, c.rows, passes, memory, device)
+
+
+def _long_plan(c: Convolution, lags: Lags, cut: LongPlan, device: Device) -> Plan:
+    rows = LongRows(c, lags, cut, device.cache_bytes)
+    algorithm = _PASSES[len(cut.outer)] if rows.whole else "overlap-save"
+    hop = min(cut.hop, c.out_length)
+    passes, memory = long_passes(rows), long_memory(rows)
+    return _plan_of(c, rows.transform, algorithm, cut.tiles, hop, rows.group, passes, memory, device)
+
+
+def _plan_of(
+    c: Convolution, t: Transform, algorithm: str, tiles: int, hop: int, group: int, passes: list[Pass], memory: int,
+    device: Device,
+) -> Plan:  # fmt: skip
     return Plan(
-        c, device.name, algorithm, t.points, t.outer, t.row.points, t.factors, tiling.count, tiling.hop, group,
-        1 + 2 * len(t.outer), sum(p.device_bytes for p in passes), sum(p.flops for p in passes),
-        seconds(passes, device, c.backward), memory_bytes(c, t, group),
+        c, device.name, algorithm, t.points, t.outer, t.row.points, t.factors, tiles, hop, group, 1 + 2 * len(t.outer),
+        sum(p.device_bytes for p in passes), sum(p.flops for p in passes), seconds(passes, device), memory,
     )  # fmt: skip
-
-
-def _missed(planes: int, device: Device) -> float:
-    """Of planes, the share that the cache has no room for, where lines leave it in no particular order."""
-    return max(0.0, 1 - _CACHE_SHARE * device.cache_bytes / planes) if planes else 0.0
 
 
 def _torch_plan(c: Convolution, device: Device) -> Plan:
@@ -160,12 +176,13 @@ def _torch_plan(c: Convolution, device: Device) -> Plan:
     passes = torch_passes(c, points)
     return Plan(
         c, device.name, "torch.fft", points // 2, (), points // 2, (), 1, c.out_length, c.rows, 1,
-        sum(p.device_bytes for p in passes), sum(p.flops for p in passes), seconds(passes, device, backward=False),
+        sum(p.device_bytes for p in passes), sum(p.flops for p in passes), seconds(passes, device),
         torch_memory(c, points),
     )  # fmt: skip
 
 
-def _convolution(
+@functools.lru_cache(maxsize=4096)
+def convolution_of(
     batch, channels, length, taps, out_length=None, mode="causal", dtype="float32", precision=None, pre_gate=False,
     post_gate=False, filters=None, filter_per_item=False, prepared=False, backward=False, sparsity=0.0,
 ) -> Convolution:  # fmt: skip
@@ -194,19 +211,19 @@ def _convolution(
     )  # fmt: skip
 
 
-def _too_large(c: Convolution, device: Device, needed: int) -> str:
+def _too_large(c: Convolution, device: Device, needed: int, left: str = "") -> str:
     """What is said of rows that do not fit: the largest block of them that does is found by bisection."""
     low, high = 0, c.length
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _fits(c, middle, device) else (low, middle)
-    room = f"{device.name} has {device.memory_bytes / 1e9:,.1f} GB"
+    room = f"{device.name} has {device.memory_bytes / 1e9:,.1f} GB{left}"
     block = f"the largest block of rows that fits has {low:,} samples" if low else "no block of these rows fits"
     return f"{c} need {needed / 1e9:,.1f} GB, and {room}: {block}; pass shorter or fewer rows"
 
 
 def _fits(c: Convolution, length: int, device: Device) -> bool:
-    block = _convolution(
+    block = convolution_of(
         c.batch, c.channels, length, c.taps, None, c.mode, c.dtype, c.precision, c.pre_gate, c.post_gate, c.filters,
         c.filter_per_item, c.prepared, c.backward, c.sparsity,
     )  # fmt: skip

@@ -14,32 +14,33 @@ from math import ceil
 from .devices import Device
 from .work import Pass
 
-# Fitted to 28 times that an H200 took for 64 rows of 768 channels with both gates (float16 and float32, 256 to 16384
-# samples, forward and backward, README.md): all are within 15 % of what comes out.
+# Fitted to times that an H200 took for 64 rows of 768 channels (float16 and float32, 256 samples to 4M, forward and
+# backward, tests/planning/test_convolutions.py): all are within 20 % of what comes out.
 # Of the shorter terms, what does not hide behind the longest.
 _EXPOSED = 0.2
-# Of a large matrix product's rate, what a row's transforms reach: they issue more than products.
-_REACHED = {"tensor": 0.34, "fma": 0.7, "double": 0.7}
-# Sums and recomputation make a backward pass so much longer than its transforms and bytes say.
-_BACKWARD = 1.4
+# Of a large matrix product's rate, what a row's transforms reach: they issue more than products. Complex rows, those of
+# planes, have no fold.
+_REACHED = {"tensor": 0.34, "planes": 0.4, "fma": 0.7, "double": 0.7}
+_RATES = {"planes": "tensor"}
 
 
-def seconds(passes: Iterable[Pass], device: Device, backward: bool) -> float:
+def seconds(passes: Iterable[Pass], device: Device) -> float:
     """Of passes one after the other."""
-    return sum(_pass_seconds(work, device, _BACKWARD if backward else 1.0) for work in passes)
+    return sum(_pass_seconds(work, device) for work in passes)
 
 
-def _pass_seconds(work: Pass, device: Device, factor: float) -> float:
+def _pass_seconds(work: Pass, device: Device) -> float:
     waves = _waves(work, device)
+    rate = _REACHED[work.unit] * getattr(device, _RATES.get(work.unit, work.unit))
     terms = (
         work.device_bytes / device.memory,
         work.cache_bytes / device.cache,
         work.shared_bytes / device.shared * waves,
-        work.flops / (_REACHED[work.unit] * getattr(device, work.unit)) * waves,
+        (work.flops + work.lost) / rate * waves,
     )
     longest = max(terms)
     busy = longest + _EXPOSED * (sum(terms) - longest)
-    return busy * factor + work.launches * device.launch
+    return busy * work.factor + work.launches * device.launch
 
 
 def _waves(work: Pass, device: Device) -> float:

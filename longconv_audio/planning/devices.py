@@ -97,6 +97,16 @@ def device_named(name: str) -> Device:
     return found
 
 
+def with_limits(gpu: Gpu) -> Device:
+    """The largest device known with such limits, or what one with them may be like."""
+    known = [device for device in DEVICES.values() if device.gpu == gpu]
+    if known:
+        return max(known, key=lambda device: device.memory)
+    likes = [device for device in DEVICES.values() if device.gpu.arch == gpu.arch] or [DEVICES["h200"]]
+    like = max(likes, key=lambda device: device.memory)
+    return estimated(like.name, gpu, like.memory_bytes, like.cache_bytes)
+
+
 def estimated(name: str, gpu: Gpu, memory_bytes: int, cache_bytes: int) -> Device:
     """A device that is here and whose rates nobody measured: those of its model, or of one that is like it.
 

@@ -6,14 +6,14 @@ import functools
 from dataclasses import dataclass
 from math import prod
 
+from ..engines.cuda import long_cuts
 from ..engines.cuda.gpus import Gpu
 from ..engines.cuda.half_kernels import HALF_FACTORS, HalfShape
-from ..engines.cuda.outer_kernels import OUTER_FACTORS, OuterShape
+from ..engines.cuda.outer_kernels import OuterShape
 from ..engines.cuda.single_kernels import SINGLE_FACTORS, SingleShape
 
 # Of a point of a plane or a spectrum.
 POINT_BYTES = {"half": 4, "single": 8}
-_LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,12 @@ class Transform:
     Args:
         shapes: of the outer DFTs, the first one being the outermost; none where a row is all.
         row: the inner convolution.
+        precision: of the inner convolution, and of what crosses memory before and after it.
     """
 
     shapes: tuple[OuterShape, ...]
     row: Row
+    precision: str
 
     @property
     def outer(self) -> tuple[int, ...]:
@@ -57,17 +59,23 @@ class Transform:
 
 
 @functools.lru_cache(maxsize=64)
-def transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[Transform, ...]:
-    """Every transform of a precision, whatever is to be convolved: the same list for every length.
-
-    What three passes reach is not done in five.
-    """
+def fused_transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[Transform, ...]:
+    """Those of whole rows within a block."""
     rows = _half_rows(gpu, backward) if precision == "half" else _single_rows(gpu)
-    outer = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
-    found = [Transform((), row) for row in rows]
-    found += [Transform((shape,), row) for row in rows for shape in outer]
-    found += [Transform((outer[-1], shape), rows[-1]) for shape in outer]
-    return tuple(t for t in found if t.points <= _LARGEST)
+    return tuple(Transform((), row, precision) for row in rows)
+
+
+@functools.lru_cache(maxsize=64)
+def long_transforms(precision: str, gpu: Gpu) -> tuple[Transform, ...]:
+    """Those of longer rows and of tiles, one for each size: none in half precision that a block holds by itself."""
+    return tuple(transform_of(*long_cuts.transform(points, gpu, precision)) for points in long_cuts.sizes(gpu))
+
+
+@functools.lru_cache(maxsize=512)
+def transform_of(outer: tuple[OuterShape, ...], inner: int, precision: str) -> Transform:
+    """The transform with these outer shapes and so many points between them."""
+    known = HALF_FACTORS if precision == "half" else SINGLE_FACTORS
+    return Transform(outer, next(row for row in map(_row, known) if row.points == inner), precision)
 
 
 def _half_rows(gpu: Gpu, backward: bool) -> list[Row]:

@@ -31,4 +31,6 @@ def torch_memory(c: Convolution, points: int) -> int:
     """Device memory of the same: rows are taken so many at a time that their copies stay below a limit."""
     size = max(SAMPLE_BYTES[c.precision], 4)
     row = 4 * points * size
-    return tensor_bytes(c) + c.spectra * points * size + max(min(c.rows * row, _WORKSPACE), row)
+    return (
+        tensor_bytes(c, SAMPLE_BYTES[c.precision]) + c.spectra * points * size + max(min(c.rows * row, _WORKSPACE), row)
+    )

@@ -14,7 +14,7 @@ from emulated import EmulatedLauncher
 
 from longconv_audio.arguments import broadcast
 from longconv_audio.engines import torch_long_conv
-from longconv_audio.engines.cuda import long_pass, long_plans
+from longconv_audio.engines.cuda import long_cuts, long_pass, long_plans
 from longconv_audio.engines.cuda.outer_kernels import OuterShape
 from longconv_audio.engines.selection import Call
 
@@ -78,9 +78,9 @@ class LongRows:
         points = self.inner * prod(shape.size for shape in shapes)
         long_plans.plan_long.cache_clear()
         with (
-            mock.patch.object(long_plans, "_sizes", return_value=[points]),
-            mock.patch.object(long_plans, "_factors", return_value=(shapes, self.inner)),
-            mock.patch.object(long_pass, "_GROUP", self.group),
+            mock.patch.object(long_cuts, "sizes", return_value=[points]),
+            mock.patch.object(long_cuts, "factors", return_value=(shapes, self.inner)),
+            mock.patch.object(long_cuts, "GROUP", self.group),
         ):
             yield
         long_plans.plan_long.cache_clear()

@@ -17,25 +17,26 @@ NOTHING = Pass("none", 0, 0, 0, 0, "fma", 0, 0, 0)
 
 @pytest.mark.parametrize("term", ["device_bytes", "cache_bytes", "shared_bytes"])
 def test_bytes_over_their_bandwidth(term):
-    assert seconds([replace(NOTHING, **{term: 5000})], DEVICE, backward=False) == pytest.approx(5)
+    assert seconds([replace(NOTHING, **{term: 5000})], DEVICE) == pytest.approx(5)
 
 
 def test_launches():
-    assert seconds([replace(NOTHING, launches=3)] * 2, DEVICE, backward=True) == 6
+    assert seconds([replace(NOTHING, launches=3)] * 2, DEVICE) == 6
 
 
-@pytest.mark.parametrize("unit", ["tensor", "fma", "double"])
+@pytest.mark.parametrize("unit", ["tensor", "planes", "fma", "double"])
 def test_a_share_of_the_rate_of_products(unit):
-    took = seconds([replace(NOTHING, flops=5000, unit=unit)], DEVICE, backward=False)
+    took = seconds([replace(NOTHING, flops=5000, unit=unit)], DEVICE)
     assert 5 < took < 20
-    assert seconds([replace(NOTHING, flops=5000, unit=unit)], DEVICE, backward=True) > took
+    assert seconds([replace(NOTHING, flops=5000, unit=unit, factor=1.5)], DEVICE) == pytest.approx(1.5 * took)
+    assert seconds([replace(NOTHING, flops=3000, lost=2000, unit=unit)], DEVICE) == pytest.approx(took)
 
 
 def test_shorter_terms_hide_behind_the_longest_but_not_wholly():
     work = replace(NOTHING, device_bytes=5000)
-    both = seconds([replace(work, cache_bytes=1000)], DEVICE, backward=False)
+    both = seconds([replace(work, cache_bytes=1000)], DEVICE)
     assert 5 < both < 6
-    assert seconds([replace(work, cache_bytes=5000)], DEVICE, backward=False) < 10
+    assert seconds([replace(work, cache_bytes=5000)], DEVICE) < 10
 
 
 @pytest.mark.parametrize(
@@ -45,4 +46,4 @@ def test_shorter_terms_hide_behind_the_longest_but_not_wholly():
 def test_waves(pieces, at_once, waves):
     """A wave takes as long as a piece on one multiprocessor: a tenth of the device."""
     work = replace(NOTHING, shared_bytes=100 * pieces, pieces=pieces, at_once=at_once)
-    assert seconds([work], DEVICE, backward=False) == pytest.approx(waves * 100 / 100)
+    assert seconds([work], DEVICE) == pytest.approx(waves * 100 / 100)

@@ -4,11 +4,13 @@ from math import prod
 
 import pytest
 
+from longconv_audio.engines.cuda import half_planes, long_cuts
 from longconv_audio.engines.cuda.errors import NoKernelError
 from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.plans import Sizes
+from longconv_audio.engines.cuda.single_kernels import plan_planes
 from longconv_audio.engines.cuda.specialisations import plan, plan_backward
-from longconv_audio.planning.kernels import transforms
+from longconv_audio.planning.kernels import fused_transforms, long_transforms
 
 PRECISIONS = {"half": "fp16", "single": "fp32"}
 
@@ -17,7 +19,7 @@ PRECISIONS = {"half": "fp16", "single": "fp32"}
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("gpu", KNOWN.values(), ids=KNOWN)
 def test_rows_in_a_block_are_those_of_the_engine(gpu, precision, backward):
-    rows = [t for t in transforms(precision, gpu, backward) if not t.outer]
+    rows = fused_transforms(precision, gpu, backward)
     for t in rows:
         sizes = Sizes(PRECISIONS[precision], t.points, t.points)
         made = plan_backward(sizes, gpu) if backward else plan(sizes, gpu)
@@ -29,11 +31,19 @@ def test_rows_in_a_block_are_those_of_the_engine(gpu, precision, backward):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_transforms_with_outer_passes(precision):
-    found = transforms(precision, KNOWN["sm_90a"])
-    assert len({(t.outer, t.row) for t in found}) == len(found)
+@pytest.mark.parametrize("gpu", KNOWN.values(), ids=KNOWN)
+def test_longer_transforms_are_those_of_the_engine(gpu, precision):
+    """One for each size up to the largest, with kernels that the engine has for such planes."""
+    found = long_transforms(precision, gpu)
+    assert [t.points for t in found] == [1 << bits for bits in range(7, 29)]
     for t in found:
+        outer, inner, used = long_cuts.transform(t.points, gpu, precision)
+        assert (t.shapes, t.row.points, t.precision) == (outer, inner, used)
         assert prod(t.factors) == t.points
         assert max(t.factors) <= 32
-        assert len(t.outer) <= 2
-    assert max(t.points for t in found) >= 1 << 24
+        assert all(shape.fits(gpu) for shape in t.shapes)
+        if t.precision == "half":
+            assert len(t.shapes) == 1
+            assert half_planes.planes_forward(inner, gpu).name
+        else:
+            assert plan_planes(inner, 1, 1, gpu).factors == tuple([1] * (3 - len(t.row.factors)) + [*t.row.factors])

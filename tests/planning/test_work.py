@@ -124,20 +124,23 @@ def test_overlap_save_reads_the_overlaps_again():
     assert found.flops == 2 * found.tiles * 6 * 16384 * (2 * 14 + 1)
 
 
-def test_half_precision_tiles_within_a_block_have_the_real_part_of_the_fold_alone():
+def test_tiles_within_a_block_are_in_single_precision_and_of_copies():
     found = next(
         p
         for p in candidates(1, 2, 1_000_000, 5000, dtype="float16", device=H200)
         if p.algorithm == "overlap-save" and p.points == p.inner_points == 16384
     )
-    assert found.hop == 16384 - 5000 + 1
+    assert found.hop == 2 * 16384 - 5000 + 1
+    read = 1_000_000 + (found.tiles - 1) * 4999
+    copied = 2 * 2 * 1_000_000 * (2 + 4)
+    assert found.bytes == copied + 2 * 4 * (read + 1_000_000) + 2 * (5000 * 4 + 2 * 16384 * 8)
     planes = next(p for p in candidates(1, 2, 1_000_000, 5000, dtype="float16", device=H200) if p.outer and p.tiles > 1)
     assert planes.hop == 2 * planes.points - 5000 + 1
 
 
 def test_a_shorter_filter_takes_less():
     """K = L / 8: a third of the work and of the memory beyond inputs and results, at most."""
-    length = 1 << 20
+    length = 1 << 24
     for backward in (False, True):
         dense, partial = (plan(1, 64, length, k, device=H200, backward=backward) for k in (length, length // 8))
         tensors = (3 if backward else 2) * 64 * length * 4
@@ -146,9 +149,9 @@ def test_a_shorter_filter_takes_less():
 
 
 def test_zero_blocks_are_not_multiplied():
-    """Of 16 x 32 x 32 the last factor's share: 16 of 16 + 32 + 16 - 16 / 2 as tensor instructions see them."""
+    """Of 32 x 16 x 32 the share of all factors but the first: 16 + 16 of 32 / 2 + 16 + 16 as instructions see them."""
     dense, sparse = (fused(16384, dtype="float16", sparsity=s) for s in (0.0, 0.75))
-    assert sparse.flops / dense.flops == pytest.approx(1 - 0.75 * 16 / 48)
+    assert sparse.flops / dense.flops == pytest.approx(1 - 0.75 * 32 / 48)
     assert dense.bytes - sparse.bytes == 0.75 * CHANNELS * 16384 * 4
     assert sparse.seconds < dense.seconds
 
@@ -176,5 +179,6 @@ def test_memory(dtype, sample, point):
     assert backward.memory == tensors + 2 * ROWS * 4096 * sample + CHANNELS * 4096 * (4 + 8) + spectra
     long = plan(1, 4, 1 << 20, 1 << 20, dtype=dtype, device=H200)
     planes = long.group * long.points * point
-    assert planes <= 32 << 20
-    assert long.memory == 4 * (1 << 20) * (2 * sample + 4) + 4 * long.points * point + planes
+    assert planes <= 256 << 20
+    spectra = 4 * long.points * (point + 8)  # and the planes of taps
+    assert long.memory == 4 * (1 << 20) * (2 * sample + 4) + spectra + planes

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ...planning.devices import Device
 from .cache import cubin
+from .calibration import device_of
 from .compiler import Cubin
 from .errors import LaunchError
 from .gpus import LOWEST, Gpu, arch_name, gpu_of
@@ -37,6 +39,11 @@ class Launcher:
         self._thread = threading.local()
         self._context = None  # the device's own, kept for as long as the process runs
         self._making = threading.RLock()
+
+    @functools.cached_property
+    def rates(self) -> Device:
+        """What a plan knows of the GPU beside its limits."""
+        return device_of(self.index)
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
         """Starts a kernel on the current stream. Whoever calls has made the device current.

@@ -1,7 +1,7 @@
 """The long convolution of rows that no block holds, forward and backward, on a launcher: see `long_plans` and `planes`.
 
 Rows and channels are worked off in groups of a bounded size. Groups depend on shapes alone, never on the device, and so
-does the order of sums.
+does the order of sums; how rows are cut, the planner says for each device.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ import torch
 from ..selection import Call
 from . import planes, tiles
 from .long_plans import Lags, LongPlan, plan_long
+from .long_questions import Question, number_of_gradients, question
 from .operands import KINDS, cast, number_of, operands, placed, rows
 from .passes import Group, Pass, Spectra, launch
 from .planes import View
 from .plans import GRID_Y
 from .taps import Taps, lags_of, linear_taps, no_taps, tap_gradients
-
-# Bytes of the planes of a group. Groups that stay in a second-level cache are no faster on an H200: what they save of
-# its memory they lose at the beginning and the end of each launch.
-_GROUP = 256 << 20
 
 
 class Job(NamedTuple):
@@ -58,7 +55,7 @@ class Job(NamedTuple):
     @property
     def windows(self) -> int:
         """The most in a group."""
-        return min(_windows(self.plan), self.batch * self.plan.tiles * self.channels)
+        return min(self.plan.windows, self.batch * self.plan.tiles * self.channels)
 
     def reversed(self, gpu) -> Job:
         """From y's gradient to that of x."""
@@ -85,7 +82,7 @@ class Part(NamedTuple):
 def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Tensor:
     """`forward` of the engine, on a launcher."""
     number = number_of(call.precision, u.dtype)
-    x, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate)
+    x, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate, False)
     y = x.u.new_empty(job.batch, job.channels, job.lags.out_length)
     _convolve(on, job, x.u, x.pre_gate, [(y, x.post_gate)])
     return cast(y, u.dtype)
@@ -94,9 +91,8 @@ def convolve(on, call: Call, u, k, spectrum, d, pre_gate, post_gate) -> torch.Te
 def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate):
     """`backward` of the engine, on a launcher."""
     need_u, need_k, need_d, need_pre, need_post = needs
-    many = u.shape[1] < k.shape[-2] and (need_u or need_pre)  # an input's gradient is a sum: see backward_pass._number
-    number = "fp32" if many else number_of(call.precision, u.dtype)
-    x, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate)
+    number = number_of_gradients(call, needs, u, k)
+    x, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate, True)
     dy = rows(dy, KINDS[job.number])
     of_input, of_output = (job.batch, job.channels, job.lags.length), (job.batch, job.channels, job.lags.out_length)
     dx = [(dy.new_empty(of_input), x.pre_gate)] if need_u else []
@@ -127,16 +123,22 @@ def gradients(on, call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate)
     )
 
 
-def prepare(on, call: Call, needs, u, k, d, pre_gate, post_gate) -> None:
+def prepare(on, call: Call, needs, u, k, spectrum, d, pre_gate, post_gate) -> None:
     """Loads and makes all that `convolve`, and `gradients` where they are needed, will need."""
-    number = number_of(call.precision, u.dtype)
-    _, job = _job(on, call, number, u, k, None, d, pre_gate, post_gate)
+    _prepare(on, call, number_of(call.precision, u.dtype), u, k, spectrum, d, pre_gate, post_gate, False)
+    if any(needs):
+        number = number_of_gradients(call, needs, u, k)
+        _prepare(on, call, number, u, k, spectrum, d, pre_gate, post_gate, True)
+
+
+def _prepare(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate, backward: bool) -> None:
+    _, job = _job(on, call, number, u, k, spectrum, d, pre_gate, post_gate, backward)
     if job.plan.outer:
-        planes.load(on, job.plan, number, any(needs))
+        planes.load(on, job.plan, number, backward)
     else:
         gates = pre_gate is not None, post_gate is not None
-        for way in {gates, gates[::-1], (gates[0], True)} if any(needs) else {gates}:
-            tiles.load(on, job, way, any(needs))
+        for way in {gates, gates[::-1], (gates[0], True)} if backward else {gates}:
+            tiles.load(on, job, way, backward)
 
 
 def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tensor:
@@ -148,7 +150,7 @@ def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tens
         return tiles.make_spectra(on, plan, taps)
     filters = taps.k.flatten(0, -2)
     made = _empty_spectra(plan, len(filters), k)
-    for first in range(0, len(filters), step := _windows(plan)):
+    for first in range(0, len(filters), step := plan.windows):
         part = [t if t is None else t[first : first + step] for t in made]
         _make_spectra(on, plan, taps._replace(k=filters[first : first + step]), *part)
     points, scales = made
@@ -156,23 +158,25 @@ def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tens
     return joined.view(*k.shape[:-1], -1)
 
 
-def points_of(spectrum: torch.Tensor) -> int:
-    """Of the transform of a prepared spectrum, which is a power of two, and more than a row has scales."""
-    return 1 << (spectrum.shape[-1].bit_length() - 1)
+def question_of(call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate, backward: bool) -> Question:
+    """What `plan_long` is asked for a call with rows in a type."""
+    return _asked(call, number, u, k, spectrum, d, pre_gate, post_gate, backward)[-1]
 
 
-def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate):
-    """A call's operands and the job that they are."""
+def _asked(call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate, backward: bool):
     x = operands(call, number, u, k, d, pre_gate, post_gate)
-    length, taps = u.shape[-1], k.shape[-1]
-    filters = linear_taps(call, x.filters, x.skips, length)
-    lags = lags_of(call, length, taps, filters)
-    precision = "single" if number == "fp32" else "half"
-    plan = plan_long(lags, on.gpu, precision, 0 if spectrum is None else points_of(spectrum))
-    if not plan.outer and number != "fp32":  # blocks convolve tiles in single precision
-        number, x = "fp32", operands(call, "fp32", u, k, d, pre_gate, post_gate)
+    filters = linear_taps(call, x.filters, x.skips, u.shape[-1])
+    return x, filters, question(call, number, u, k, filters, spectrum, pre_gate, post_gate, backward)
+
+
+def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate, backward: bool):
+    """A call's operands and the job that they are."""
+    x, filters, asked = _asked(call, number, u, k, spectrum, d, pre_gate, post_gate, backward)
+    plan = plan_long(asked.lags, on.gpu, asked.precision, asked.points, asked.work, on.rates)
+    if spectrum is not None and (spectrum.dtype == torch.complex64) != (plan.precision == "single"):
+        spectrum = None  # of another precision than gradients are computed in
     channels = k.shape[-2] if u.shape[1] == 1 else u.shape[1]
-    return x, Job(number, filters, lags, plan, u.shape[0], channels, channels // k.shape[-2], spectrum)
+    return x, Job(number, filters, asked.lags, plan, u.shape[0], channels, channels // k.shape[-2], spectrum)
 
 
 def _convolve(on, job: Job, u, gate, results) -> None:
@@ -322,11 +326,6 @@ def _evenly(channels: int, per_filter: int) -> int:
     if channels >= per_filter:
         return channels - channels % per_filter
     return next(n for n in range(channels, 0, -1) if per_filter % n == 0)
-
-
-def _windows(plan: LongPlan) -> int:
-    """In the planes of one group."""
-    return max(_GROUP // (plan.points * 8), 1)
 
 
 def _view(plan: LongPlan) -> View:

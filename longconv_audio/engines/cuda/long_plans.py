@@ -1,158 +1,71 @@
-"""How rows that are too long for one block are cut: pure functions, no device and no tensor.
-
-A row of M = R I complex points goes through the R-point transforms of csrc/outer_*.cuh, the fused convolution of R rows
-of I points, and the transforms back: three passes over memory, two more for every further outer factor. A filter much
-shorter than the row lets the row be cut into tiles that overlap (overlap-save, Stockham 1966), each with a transform of
-its own. Tile t is the 2M samples from `lead` before sample t hop on; of its response hop samples are free of wrapping.
-"""
+"""How rows that are too long for one block are cut: as the planner says, unless a race on the device said otherwise."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from math import prod
 
-from . import half_planes
+from ...planning.convolutions import cheapest_cut, convolution_of
+from ...planning.devices import Device, with_limits
+from ...planning.plans import Convolution
+from . import long_cuts
 from .errors import NoKernelError
 from .gpus import Gpu
-from .outer_kernels import OUTER_FACTORS, OuterShape
-from .single_kernels import planes_points
+from .long_cuts import LARGEST, MOST_SAMPLES, Lags, LongPlan
 
-# Picoseconds a point on an H200: of the fused convolution of complex rows, and of an outer transform there or back.
-_INNER, _PASS = {"single": 6.0, "half": 3.4}, {"single": 4.7, "half": 2.6}
-# Larger outer transforms take longer, for their registers leave room for fewer blocks: only where there is no other way.
-_MOST_OUTER = 128, 256, 512
-_SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
-_LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
-
-
-@dataclass(frozen=True)
-class Lags:
-    """Which samples a filter joins.
-
-    Args:
-        length, out_length: of a row, in and out.
-        taps: of the filter.
-        offset: the tap that joins an output with the input sample of its own number.
-        direction: 1: tap j joins output n with input n - (j - offset); -1: with input n + (j - offset).
-    """
-
-    length: int
-    out_length: int
-    taps: int
-    offset: int
-    direction: int
-
-    @property
-    def latest(self) -> int:
-        """The furthest that an output looks back, at least 0."""
-        return max(self.taps - 1 - self.offset if self.direction > 0 else self.offset, 0)
-
-    @property
-    def earliest(self) -> int:
-        """The furthest that it looks ahead, at least 0."""
-        return max(self.offset if self.direction > 0 else self.taps - 1 - self.offset, 0)
-
-    @property
-    def seen(self) -> tuple[int, int]:
-        """How far an output looks back and ahead."""
-        return self.latest, self.earliest
-
-    @property
-    def samples(self) -> int:
-        """Of a circle on which no output meets an input that it should not."""
-        return max(self.length + self.latest, self.out_length + self.earliest)
-
-    @property
-    def reversed(self) -> Lags:
-        """Of the way back: from an output's gradient to the input's."""
-        return Lags(self.out_length, self.length, self.taps, self.offset, -self.direction)
-
-
-@dataclass(frozen=True)
-class LongPlan:
-    """How rows are cut.
-
-    Args:
-        outer: the outer transforms, the first of them first; none where blocks convolve tiles themselves.
-        inner: points of the rows that blocks convolve.
-        tiles: of a row; 1 where one window sees all of it.
-        hop, lead: samples from one tile to the next, and those before it that it sees.
-        precision: of the inner pass and its planes, "single" or "half".
-    """
-
-    outer: tuple[OuterShape, ...]
-    inner: int
-    tiles: int
-    hop: int
-    lead: int
-    precision: str = "single"
-
-    @property
-    def points(self) -> int:
-        return prod(shape.size for shape in self.outer) * self.inner
-
-    @property
-    def planes(self) -> int:
-        """Rows of `inner` points that a window becomes."""
-        return self.points // self.inner
+# Points of the transform that won a race, by what `plan_long` was asked.
+_winners: dict[tuple, int] = {}
 
 
 @functools.lru_cache(maxsize=4096)
-def plan_long(lags: Lags, gpu: Gpu, precision: str = "single", points: int = 0) -> LongPlan:
+def plan_long(
+    lags: Lags,
+    gpu: Gpu,
+    precision: str = "single",
+    points: int = 0,
+    work: Convolution | None = None,
+    device: Device | None = None,
+) -> LongPlan:
     """The cheapest way on a device, or the one with so many points, for a spectrum that is there already.
+
+    Args:
+        lags: which samples the filters join.
+        gpu: the device's limits.
+        precision: "half" or "single".
+        points: of the only transform that will do, or 0.
+        work: all that is to be convolved; by default a row, with a spectrum that is there.
+        device: the rates; by default those published of a device with such limits.
 
     Raises:
         NoKernelError: where no transform is long enough.
     """
-    sizes = [size for size in _sizes(gpu) if points in (0, size)]
-    plans = [made for size in sizes if (made := _with(lags, size, gpu, precision)) is not None]
-    if not plans:
-        raise NoKernelError(
-            f"a filter of {lags.taps} taps on rows of {lags.length} samples needs a transform of "
-            f"{points or lags.samples} samples; the kernels have up to {2 * _LARGEST}: cut the filter into parts"
-        )
-    return min(plans, key=_cost)
+    made = long_cuts.cuts(lags, gpu, precision, points or _winners.get((lags, gpu, precision, work), 0))
+    if not made:
+        raise too_long(lags)
+    if len(made) == 1:
+        return made[0]
+    return cheapest_cut(work or _one_row(lags, precision), lags, made, device or with_limits(gpu))
 
 
-def _with(lags: Lags, points: int, gpu: Gpu, precision: str) -> LongPlan | None:
-    """A plan with transforms of so many points, or None where they are too short for the filter."""
-    outer, inner = _factors(points, gpu, precision)
-    if not outer and precision == "half":  # blocks convolve tiles in single precision, which rows would be copied to
-        return None
-    used = precision if len(outer) == 1 else "single"
-    if used != precision:
-        outer, inner = _factors(points, gpu, used)
-    if lags.samples <= 2 * points:
-        return LongPlan(outer, inner, 1, lags.out_length, 0, used)
-    hop = 2 * points - lags.latest - lags.earliest
-    return LongPlan(outer, inner, -(-lags.out_length // hop), hop, lags.latest, used) if hop > points // 4 else None
+def too_long(lags: Lags) -> NoKernelError:
+    """What is said of rows that no transform is long enough for."""
+    return NoKernelError(
+        f"a filter of {lags.taps} taps on rows of {lags.length} samples: the kernels' transforms have up to "
+        f"{2 * LARGEST} samples, for rows of up to {MOST_SAMPLES}; use engine='torch', or shorter rows or filters"
+    )
 
 
-def _cost(plan: LongPlan) -> float:
-    there = _INNER[plan.precision] + 2 * _PASS[plan.precision] * len(plan.outer)
-    return plan.tiles * plan.points * there
+def remember(lags: Lags, gpu: Gpu, precision: str, work: Convolution, points: int) -> None:
+    """That transforms of so many points are the fastest for such work."""
+    _winners[lags, gpu, precision, work] = points
+    plan_long.cache_clear()
 
 
-def _sizes(gpu: Gpu) -> list[int]:
-    """Points of all transforms that there are."""
-    blocks = planes_points(gpu)
-    return [*blocks, *(1 << bits for bits in range(blocks[-1].bit_length(), _LARGEST.bit_length()))]
+def forget(lags: Lags, gpu: Gpu, precision: str, work: Convolution) -> None:
+    """What `remember` was told."""
+    _winners.pop((lags, gpu, precision, work), None)
+    plan_long.cache_clear()
 
 
-@functools.lru_cache(maxsize=256)
-def _factors(points: int, gpu: Gpu, precision: str) -> tuple[tuple[OuterShape, ...], int]:
-    """Outer shapes and inner points: few passes, fast ones where there is a choice, and short inner rows."""
-    if points in planes_points(gpu):
-        return (), points
-    blocks = planes_points(gpu) if precision == "single" else half_planes.planes_points(gpu)
-    shapes = [shape for shape in (OuterShape(*factors) for factors in OUTER_FACTORS) if shape.fits(gpu)]
-    sizes = {shape.size: shape for shape in shapes}
-    for most in _MOST_OUTER:
-        for inner in blocks:
-            outer = sizes.get(points // inner)
-            if inner >= min(_SMALLEST_INNER, blocks[-1]) and outer is not None and outer.size <= most:
-                return (outer,), inner
-    largest = max((shape for shape in shapes if shape.size <= _MOST_OUTER[1]), key=lambda shape: shape.size)
-    outer, inner = _factors(points // largest.size, gpu, precision)
-    return (largest, *outer), inner
+def _one_row(lags: Lags, precision: str) -> Convolution:
+    dtype = "float16" if precision == "half" else "float32"
+    return convolution_of(1, 1, lags.length, lags.taps, lags.out_length, dtype=dtype, prepared=True)

@@ -18,6 +18,7 @@ class EmulatedLauncher:
     """Has what the engine's passes want of a launcher. Only memory that the arguments speak of may be accessed."""
 
     device = "cpu"
+    rates = None  # those published of a device with the same limits
 
     def __init__(self, arch: str = "sm_90a", seed: int = 1, folder: Path = harness.CSRC):
         self.gpu, self.seed, self.folder = KNOWN[arch], seed, folder
