@@ -20,7 +20,7 @@ from ..cost_model import fast_sizes
 from ..engines.cuda.long_cuts import LARGEST, Lags, LongPlan, cuts
 from ..errors import OptionError
 from ..windows import MODES, window
-from .cost import seconds
+from .cost import LONG_CALL, seconds
 from .devices import Device
 from .kernels import Transform, fused_transforms
 from .long_work import LongRows, long_memory, long_passes
@@ -157,7 +157,8 @@ def _long_plan(c: Convolution, lags: Lags, cut: LongPlan, device: Device) -> Pla
     algorithm = _PASSES[len(cut.outer)] if rows.whole else "overlap-save"
     hop = min(cut.hop, c.out_length)
     passes, memory = long_passes(rows), long_memory(rows)
-    return _plan_of(c, rows.transform, algorithm, cut.tiles, hop, rows.group, passes, memory, device)
+    plan = _plan_of(c, rows.transform, algorithm, cut.tiles, hop, rows.group, passes, memory, device)
+    return replace(plan, seconds=plan.seconds + LONG_CALL)
 
 
 def _plan_of(

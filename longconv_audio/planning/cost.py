@@ -22,6 +22,8 @@ _EXPOSED = 0.2
 # planes, have no fold.
 _REACHED = {"tensor": 0.34, "planes": 0.4, "fma": 0.7, "double": 0.7}
 _RATES = {"planes": "tensor"}
+# Seconds that the host takes until the first kernel of rows that no block holds has begun, with nothing else under way.
+LONG_CALL = 1.8e-4
 
 
 def seconds(passes: Iterable[Pass], device: Device) -> float:

@@ -36,9 +36,9 @@ from .work import (
 
 # Bytes of shared memory a point, where an outer DFT has two factors.
 _SHARED = 16
-# How much longer than its bytes say the way back takes: in two factors; and with 32 points in a thread, whose registers
-# leave room for few blocks.
-_BACK_TWO, _BACK_SLOW = 1.15, 1.45
+# How much longer than its bytes say the way back takes: in two factors; to tiles, whose results begin anywhere in a
+# line; and with 32 points in a thread, whose registers leave room for few blocks.
+_BACK_TWO, _BACK_TILES, _BACK_SLOW = 1.15, 1.15, 1.45
 _SLOW = 32
 # The same of the way there, where planes in 16 bits get scales.
 _SCALING = 1.2
@@ -198,8 +198,8 @@ def _back(rows: LongRows, written: int, read: int) -> Iterator[Pass]:
     for shape in shapes[:0:-1]:
         yield _outer("outer inverse", rows, shape, 2, 0)
     made = _outer("outer inverse", rows, shapes[0], 1, rows.c.rows * (written + read) * rows.sample)
-    slow = _BACK_SLOW if shapes[0].r2 >= _SLOW else 1.0
-    yield replace(made, factor=slow * (_BACK_TWO if shapes[0].r1 > 1 else 1.0))
+    slow = (_BACK_SLOW if shapes[0].r2 >= _SLOW else 1.0) * (_BACK_TWO if shapes[0].r1 > 1 else 1.0)
+    yield replace(made, factor=slow * (1.0 if rows.whole else _BACK_TILES))
 
 
 def _outer(name: str, rows: LongRows, shape: OuterShape, crossings: int, samples: int) -> Pass:

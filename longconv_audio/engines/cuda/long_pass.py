@@ -14,7 +14,7 @@ import torch
 from ..selection import Call
 from . import planes, tiles
 from .long_plans import Lags, LongPlan, plan_long
-from .long_questions import Question, number_of_gradients, question
+from .long_questions import Question, number_of_gradients, question, work_of
 from .operands import KINDS, cast, number_of, operands, placed, rows
 from .passes import Group, Pass, Spectra, launch
 from .planes import View
@@ -145,7 +145,9 @@ def prepare_spectrum(on, call: Call, k: torch.Tensor, length: int) -> torch.Tens
     """The spectra of k for calls on `length` samples, `(..., F, points)`; in half precision with scales behind."""
     taps = linear_taps(call, cast(k, torch.float32), None, length)
     precision = "half" if call.precision == "half" else "single"
-    plan = plan_long(lags_of(call, length, k.shape[-1], taps), on.gpu, precision)
+    one = torch.empty(1, k.shape[-2], length, dtype=KINDS["fp16" if precision == "half" else "fp32"], device="meta")
+    work = work_of(call, one, k, k.shape, True, None, None, False)  # a spectrum is for any number of rows
+    plan = plan_long(lags_of(call, length, k.shape[-1], taps), on.gpu, precision, 0, work, on.rates)
     if not plan.outer:
         return tiles.make_spectra(on, plan, taps)
     filters = taps.k.flatten(0, -2)
