@@ -28,20 +28,22 @@ class Launcher:
 
     Args:
         index: torch's number of the device.
-
-    `gpu` has its limits, `rates` what a plan knows of it besides.
     """
 
     def __init__(self, index: int):
         self.index = index
         self.gpu: Gpu = gpu_of(index)
         self.device = f"cuda:{index}"
-        self.rates: Device = device_of(index)
         self._functions: dict[str, Any] = {}
         self._tables: dict[Any, Any] = {}
         self._thread = threading.local()
         self._context = None  # the device's own, kept for as long as the process runs
         self._making = threading.RLock()
+
+    @functools.cached_property
+    def rates(self) -> Device:
+        """What a plan knows of the device."""
+        return device_of(self.index)
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:
         """Starts a kernel on the current stream. Whoever calls has made the device current.
