@@ -138,7 +138,7 @@ def prepare(
             and has later calls of the same shapes in this process take the fastest. It is kept in the user's cache
             folder too, where the next process that asks for autotune finds it. There is something to choose where the
             fused kernels convolve rows that no block holds, with filters whose spectra are not prepared; elsewhere this
-            does nothing.
+            does nothing. Another plan rounds differently.
 
     Raises:
         ValueError: where `backward` is asked for and no argument requires a gradient; and as `long_conv`.

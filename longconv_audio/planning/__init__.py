@@ -5,7 +5,8 @@ convolutions   plans of a long convolution on a GPU: what can be done, what it c
 plans          what such a plan is, and how it reads
 devices        the rates and limits of GPUs, of those that are not here too
 kernels        the transforms that there are kernels for
-work           bytes and operations of each algorithm, in closed form; torch_work   of torch.fft
+work           bytes and operations, in closed form, of rows that a block holds; long_work   of those that none holds;
+               torch_work   of torch.fft
 cost           seconds of such work on a device
 
 The names load on first use: whoever plans a stream needs no GPU's tables.

@@ -155,7 +155,7 @@ def _convolution(rows: LongRows, prepared: bool, results: int = 1) -> Iterator[P
         yield spectrum_pass(c, t, c.spectra)
     read, written = (1 + c.pre_gate) * rows.seen(c.length), c.out_length
     if not cut.outer:
-        moved = results * c.rows * (read + (1 + c.post_gate) * written) * rows.sample
+        moved = c.rows * (read + (1 + c.post_gate) * written) * rows.sample
         made = rows_pass("tiles", t, rows.tiles, rows.group, *_with_spectra(rows, moved), 2, 1)
         yield from [made] * results
         return

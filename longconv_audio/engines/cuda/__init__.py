@@ -15,5 +15,7 @@ operands          a call's tensors as kernels take them, and what of them decide
 spectra           the filters' spectra, of one call or prepared for many
 forward_pass, backward_pass   a call on a launcher; what one geometry's calls have in common is worked out once
 long_conv         the engine: the functions that the operator calls
+long_cuts, long_plans, long_questions   rows that no block holds: how they can be cut, which way is the cheapest, and
+                  what of a call decides it; long_tuning   the fastest by the clock
 short_kernels, short_jobs, short_conv   the same of short convolutions: kernels, a call's tensors, the engine
 """
