@@ -12,7 +12,8 @@ from gpu import needs_gpu
 SANITIZER = shutil.which("compute-sanitizer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"]))
 pytestmark = [*needs_gpu, pytest.mark.skipif(SANITIZER is None, reason="no compute-sanitizer")]
 
-# Each size of a row that fits a warp and two of those that take a block, on and off their alignment.
+# Each size of a row that fits a warp and two of those that take a block, on and off their alignment; and rows that no
+# block holds, whole and in tiles.
 PROGRAM = """
 import torch
 from longconv_audio import long_conv
@@ -23,6 +24,10 @@ for dtype in (torch.float16, torch.bfloat16, torch.float32):
         y = long_conv(rows[0], k, pre_gate=rows[1], post_gate=rows[2], engine="cuda")
         y.backward(torch.randn_like(y))
         long_conv(rows[0], k, engine="cuda").sum().backward()
+    for taps in (140001, 300):
+        u = torch.randn(1, 2, 140001, device="cuda", dtype=dtype, requires_grad=True)
+        k = torch.randn(2, taps, device="cuda", requires_grad=True)
+        long_conv(u, k, pre_gate=u, post_gate=u, engine="cuda").sum().backward()
 torch.cuda.synchronize()
 assert torch.isfinite(k.grad).all()
 print("computed")
