@@ -45,7 +45,7 @@ DEVICE int log2_of_power(int power) { return int(ptx::as_unsigned(float(power)) 
 // How exact twiddles are: for planes in single precision as they can be, for those of fp16 to some 100 dB.
 enum class Planes { single, half };
 
-// e^(2 pi i numerator / denominator), the latter a power of two. The angle is reduced as an integer, so that it is exact.
+// e^(2 pi i numerator / denominator), the latter a power of two. The angle is reduced as an integer: exact, up to 2^24 of them.
 template <Planes PLANES>
 DEVICE Complex unit(unsigned numerator, unsigned denominator) {
   const int reduced = int(numerator & (denominator - 1)) - int((numerator & (denominator >> 1)) * 2);

@@ -94,7 +94,7 @@ DEVICE void load_g(Complex (&v)[S::held], const Arguments& a, Round round, int t
   load_samples<S, EXTENT>(v, round, thread, seen_out<EXTENT>(a), [&](Row row, int n) {
     const float* dy = sample(a.dy, a.dy_strides, row, n);
     const auto post = gate<Gates::post_gate>(a.post_gate, a.post_strides, row, n);
-    return [=](int step) { return gated(post, step, memory::load(dy + step)); };
+    return [=](int step) { return gated(post, step, load_sample<EXTENT>(dy + step)); };
   });
 }
 

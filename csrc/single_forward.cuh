@@ -5,13 +5,20 @@
 
 namespace single {
 
+// Of u or dy. The rows of planes are convolved in place.
+template <Extent EXTENT>
+DEVICE float load_sample(const float* from) {
+  if constexpr (EXTENT == Extent::doubled) return memory::load_own(from);
+  else return memory::load(from);
+}
+
 // u pre_gate
 template <class S, Extent EXTENT, class Gates>
 DEVICE void load_x(Complex (&v)[S::held], const Arguments& a, Round round, int thread) {
   load_samples<S, EXTENT>(v, round, thread, seen_in<S, EXTENT>(a), [&](Row row, int n) {
     const float* u = sample(a.u, a.u_strides, row, n);
     const auto pre = gate<Gates::pre_gate>(a.pre_gate, a.pre_strides, row, n);
-    return [=](int step) { return gated(pre, step, memory::load(u + step)); };
+    return [=](int step) { return gated(pre, step, load_sample<EXTENT>(u + step)); };
   });
 }
 

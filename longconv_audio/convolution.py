@@ -196,8 +196,9 @@ class FilterSpectrum:
             samples. Any other mode stands for the three that are not circular, and whatever the offset and direction;
             but only torch.fft uses one spectrum for all of these. In one of the fused kernels each tap has its lag,
             and a skip term is a tap: they use it for calls with this mode, offset and direction and without d (and
-            for "full" ones, where it was made for "causal" at offset 0). Other calls are as right, and make a
-            spectrum of their own.
+            for "full" ones, where it was made for "causal" at offset 0), as long as these are cut as those of `length`
+            samples are: in one block, in one transform, or in tiles. Other calls are as right, and make a spectrum of
+            their own.
         mask: as for `long_conv`, and given here alone. With one, the spectrum is used for calls with this mode, offset
             and direction on exactly `length` samples.
         precision: that of the convolutions; by default what `long_conv` chooses for a signal of k's dtype: with k in

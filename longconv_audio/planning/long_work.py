@@ -6,7 +6,7 @@ With the sizes of `work`, and T tiles of M points:
   them on the way back; the convolution of the rows within blocks reads and writes them once. Planes of a group are
   walked together, and of these a second-level cache keeps few.
 - An outer DFT of R points takes radix-2 butterflies, 6 M log2(R) operations a tile, in either precision.
-- Tiles that blocks convolve themselves are in single precision: rows in 16 bits are copied first, and results after.
+- Tiles that blocks convolve themselves are in single precision alone.
 - Where a window sees all of a row, gradients take the planes of u and dy once. Where it does not, the input's gradient
   is a convolution of its own, backwards, the post gate's one more, and the taps' take tiles of u and dy.
 """

@@ -12,13 +12,25 @@ import functools
 import torch
 
 from ..selection import Call
-from . import backward_pass, calibration, forward_pass, long_pass, long_questions, long_tuning, spectra, taps
+from . import (
+    backward_pass,
+    calibration,
+    forward_pass,
+    long_cuts,
+    long_pass,
+    long_plans,
+    long_questions,
+    long_tuning,
+    spectra,
+    taps,
+)
 from .errors import NoKernelError
 from .gpus import Gpu, gpu_of
 from .launch import available, launcher
 from .operands import number_of, placed
 from .plans import Sizes
 from .specialisations import plan
+from .taps import lags_of as linear_lags
 
 
 def why_not(device, precision: str) -> str | None:
@@ -30,9 +42,11 @@ def why_not(device, precision: str) -> str | None:
 
 def why_not_call(call: Call, u, k, mask=None) -> str | None:
     """Why this engine, which can run on the device, has no kernel for a call; None where it has."""
-    if mask is None or not u.numel():
+    if not (u.numel() and k.shape[-2]):
         return None
     gpu = gpu_of(k.get_device())
+    if mask is None:
+        return _why_no_cut(call, u.shape[-1], k.shape[-1], gpu)
     if _fits_a_block(call, u.shape[-1], k.shape[-1], gpu, mask.shape[-1]):
         return None
     return f"a mask of {mask.shape[-1]} points does not fit one block of {gpu.arch} in {call.precision} precision"
@@ -115,6 +129,16 @@ def serves(spectrum: torch.Tensor, made: Call, length: int, call: Call, u, k, d)
     return taps.serves(made, length, long_questions.points_of(spectrum), call, samples, filter_taps)
 
 
+@functools.lru_cache(maxsize=4096)
+def _why_no_cut(call: Call, length: int, taps: int, gpu: Gpu) -> str | None:
+    """Why rows are too long for every transform; None where one block or several passes convolve them."""
+    if _fits_a_block(call, length, taps, gpu):
+        return None
+    lags = linear_lags(call, length, taps)
+    precision = "half" if call.precision == "half" else "single"
+    return None if long_cuts.cuts(lags, gpu, precision) else str(long_plans.too_long(lags))
+
+
 def _left(index: int) -> int:
     """Bytes of a device's memory that a call could have: those that nobody has, and those that torch keeps unused."""
     free, _ = torch.cuda.mem_get_info(index)
@@ -133,7 +157,7 @@ def _given(mask) -> tuple:
 
 def _passes(call: Call, u, k):
     """The module that carries out a call: rows in one block, or longer ones."""
-    fits = not u.numel() or _fits_a_block(call, u.shape[-1], k.shape[-1], gpu_of(u.get_device()))
+    fits = not (u.numel() and k.shape[-2]) or _fits_a_block(call, u.shape[-1], k.shape[-1], gpu_of(u.get_device()))
     return forward_pass if fits else long_pass
 
 

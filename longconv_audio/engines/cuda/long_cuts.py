@@ -22,6 +22,7 @@ from .single_kernels import planes_points
 # they save of its memory they lose at the beginning and the end of each launch.
 GROUP = 256 << 20
 LARGEST = 1 << 28  # points: kernels count samples of a window in 32 bits
+MOST_SAMPLES = 2**31 - 2 * LARGEST - 1  # of a row, beyond whose end a window may reach
 # Larger outer transforms take longer, for their registers leave room for fewer blocks: only where nothing else will do.
 _MOST_OUTER = 128, 256, 512
 _SMALLEST_INNER = 4096  # points of the rows that planes have, where there is a choice: others are no faster
@@ -106,6 +107,8 @@ class LongPlan:
 
 def cuts(lags: Lags, gpu: Gpu, precision: str, points: int = 0) -> list[LongPlan]:
     """Every way to cut such rows, by transforms from the shortest on; or the one with so many points, if not 0."""
+    if max(lags.length, lags.out_length) > MOST_SAMPLES:
+        return []
     made = (cut(lags, size, gpu, precision) for size in sizes(gpu) if points in (0, size))
     return [plan for plan in made if plan is not None]
 
@@ -113,6 +116,8 @@ def cuts(lags: Lags, gpu: Gpu, precision: str, points: int = 0) -> list[LongPlan
 def cut(lags: Lags, points: int, gpu: Gpu, precision: str) -> LongPlan | None:
     """The way with transforms of so many points, or None where they are too short for the filter."""
     outer, inner, used = transform(points, gpu, precision)
+    if not outer and precision == "half":  # blocks convolve tiles in single precision, which rows would be copied to
+        return None
     if lags.samples <= 2 * points:
         return LongPlan(outer, inner, 1, lags.out_length, 0, used)
     hop = 2 * points - lags.latest - lags.earliest

@@ -1,7 +1,7 @@
 """The long convolution of rows that no block holds, forward and backward, on a launcher: see `long_plans` and `planes`.
 
-Rows and channels are worked off in groups of a bounded size. Groups depend on shapes and the plan alone, and so does
-the order of sums.
+Rows and channels are worked off in groups of a bounded size. Groups depend on shapes alone, never on the device, and so
+does the order of sums; how rows are cut, the planner says for each device.
 """
 
 from __future__ import annotations
@@ -175,8 +175,8 @@ def _job(on, call: Call, number: str, u, k, spectrum, d, pre_gate, post_gate, ba
     """A call's operands and the job that they are."""
     x, filters, asked = _asked(call, number, u, k, spectrum, d, pre_gate, post_gate, backward)
     plan = plan_long(asked.lags, on.gpu, asked.precision, asked.points, asked.work, on.rates)
-    if not plan.outer and number != "fp32":  # blocks convolve tiles in single precision
-        number, x = "fp32", operands(call, "fp32", u, k, d, pre_gate, post_gate)
+    if spectrum is not None and (spectrum.dtype == torch.complex64) != (plan.precision == "single"):
+        spectrum = None  # of another precision than gradients are computed in
     channels = k.shape[-2] if u.shape[1] == 1 else u.shape[1]
     return x, Job(number, filters, asked.lags, plan, u.shape[0], channels, channels // k.shape[-2], spectrum)
 

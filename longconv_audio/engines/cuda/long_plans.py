@@ -10,7 +10,7 @@ from ...planning.plans import Convolution
 from . import long_cuts
 from .errors import NoKernelError
 from .gpus import Gpu
-from .long_cuts import LARGEST, Lags, LongPlan
+from .long_cuts import LARGEST, MOST_SAMPLES, Lags, LongPlan
 
 # Points of the transform that won a race, by what `plan_long` was asked.
 _winners: dict[tuple, int] = {}
@@ -40,13 +40,18 @@ def plan_long(
     """
     made = long_cuts.cuts(lags, gpu, precision, points or _winners.get((lags, gpu, precision, work), 0))
     if not made:
-        raise NoKernelError(
-            f"a filter of {lags.taps} taps on rows of {lags.length} samples needs a transform of "
-            f"{points or lags.samples} samples; the kernels have up to {2 * LARGEST}: cut the filter into parts"
-        )
+        raise too_long(lags)
     if len(made) == 1:
         return made[0]
     return cheapest_cut(work or _one_row(lags, precision), lags, made, device or with_limits(gpu))
+
+
+def too_long(lags: Lags) -> NoKernelError:
+    """What is said of rows that no transform is long enough for."""
+    return NoKernelError(
+        f"a filter of {lags.taps} taps on rows of {lags.length} samples: the kernels' transforms have up to "
+        f"{2 * LARGEST} samples, for rows of up to {MOST_SAMPLES}; use engine='torch', or shorter rows or filters"
+    )
 
 
 def remember(lags: Lags, gpu: Gpu, precision: str, work: Convolution, points: int) -> None:

@@ -19,6 +19,8 @@ from .plans import RESERVED, Kernel, Plan, Sizes, rows_per_block, rows_per_sum, 
 SINGLE_FACTORS = (
     (1, 8, 16), (1, 16, 16), (1, 16, 32), (1, 32, 32), (16, 8, 16), (16, 16, 16), (16, 16, 32), (32, 16, 32),
 )  # fmt: skip
+# Tiles whose spectra are summed one after the other, of any number: each sum is rounded.
+_TILES_PER_SUM = 256
 EXTENTS = ("whole", "padded", "doubled", "tiled")
 
 
@@ -50,7 +52,8 @@ def plan_tiles_backward(points: int, sizes: Sizes, gpu: Gpu) -> Plan:
     """The filters' gradients of the same."""
     shape = _shape_of(points)
     kernel = shape.backward(gpu, "tiled", sizes.pre_gate, sizes.post_gate, True)
-    return _backward_plan_of(shape, gpu, kernel, rows_per_sum(sizes, shape.rows))
+    rows = min(rows_per_sum(sizes, shape.rows), max(_TILES_PER_SUM, shape.rows))
+    return _backward_plan_of(shape, gpu, kernel, rows)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -76,7 +76,9 @@ def serves(made: Call, length: int, points: int, call: Call, samples: int, taps:
         return False
     here, there = lags_of(call, samples, taps), lags_of(made, length, taps)
     whole = here.samples <= 2 * points
-    if whole != (there.samples <= 2 * points) or here.out_length > there.out_length:
+    if here.out_length > there.out_length:
+        return False
+    if (there.samples > 2 * points) if whole else (there.samples <= 2 * points):
         return False
     return here.latest <= there.latest and here.earliest <= there.earliest if whole else here.seen == there.seen
 
