@@ -26,6 +26,7 @@ from .work import (
     BACKWARD,
     SAMPLE_BYTES,
     SUM_BYTES,
+    TAP_BYTES,
     Pass,
     casts,
     gradient_pass,
@@ -181,6 +182,13 @@ def _sums(rows: LongRows) -> Iterator[Pass]:
         made = _inner(rows, sums * SUM_BYTES * rows.cut.points, planes=3, transforms=3, products=2)
     yield replace(made, factor=BACKWARD)
     yield gradient_pass(c, t, sums, filters)
+    yield _collected(c, filters if rows.cut.outer else 0)
+
+
+def _collected(c: Convolution, parts: int) -> Pass:
+    """The taps' gradients: zeros, to which so many parts are added, and a copy in the form of the filters."""
+    moved = c.taps * TAP_BYTES * (3 * c.spectra + 3 * parts)
+    return Pass("taps' sums", moved, moved, 0, 0, "fma", 0, 0, 3)
 
 
 def _there(rows: LongRows, read: int) -> Iterator[Pass]:
