@@ -67,8 +67,9 @@ def fused_transforms(precision: str, gpu: Gpu, backward: bool = False) -> tuple[
 
 @functools.lru_cache(maxsize=64)
 def long_transforms(precision: str, gpu: Gpu) -> tuple[Transform, ...]:
-    """Those of longer rows and of tiles, one for each size: none in half precision that a block holds by itself."""
-    return tuple(transform_of(*long_cuts.transform(points, gpu, precision)) for points in long_cuts.sizes(gpu))
+    """Those of longer rows and of tiles, one for each size; in half precision none that a block holds by itself."""
+    found = (transform_of(*long_cuts.transform(points, gpu, precision)) for points in long_cuts.sizes(gpu))
+    return tuple(t for t in found if t.shapes or precision == "single")
 
 
 @functools.lru_cache(maxsize=512)

@@ -6,7 +6,7 @@ With the sizes of `work`, and T tiles of M points:
   them on the way back; the convolution of the rows within blocks reads and writes them once. Planes of a group are
   walked together, and of these a second-level cache keeps few.
 - An outer DFT of R points takes radix-2 butterflies, 6 M log2(R) operations a tile, in either precision.
-- Tiles that blocks convolve themselves are in single precision: rows in 16 bits are copied first, and results after.
+- Tiles that blocks convolve themselves are in single precision alone.
 - Where a window sees all of a row, gradients take the planes of u and dy once. Where it does not, the input's gradient
   is a convolution of its own, backwards, the post gate's one more, and the taps' take tiles of u and dy.
 """
@@ -26,6 +26,7 @@ from .work import (
     BACKWARD,
     SAMPLE_BYTES,
     SUM_BYTES,
+    TAP_BYTES,
     Pass,
     casts,
     gradient_pass,
@@ -181,6 +182,13 @@ def _sums(rows: LongRows) -> Iterator[Pass]:
         made = _inner(rows, sums * SUM_BYTES * rows.cut.points, planes=3, transforms=3, products=2)
     yield replace(made, factor=BACKWARD)
     yield gradient_pass(c, t, sums, filters)
+    yield _collected(c, filters if rows.cut.outer else 0)
+
+
+def _collected(c: Convolution, parts: int) -> Pass:
+    """The taps' gradients: zeros, to which so many parts are added, and a copy in the form of the filters."""
+    moved = c.taps * TAP_BYTES * (3 * c.spectra + 3 * parts)
+    return Pass("taps' sums", moved, moved, 0, 0, "fma", 0, 0, 3)
 
 
 def _there(rows: LongRows, read: int) -> Iterator[Pass]:

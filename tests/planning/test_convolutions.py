@@ -32,6 +32,25 @@ MEASURED_LONG = {
     (False, False): (20.7, 41.6, 709, 3209),
     (True, False): (33.7, 67, 1216, 5923),
 }
+# With both gates: batch, channels and samples, dtype, backward.
+MEASURED_GATED = [
+    ((16, 768, 1 << 16), "float16", False, 7.798),
+    ((16, 768, 1 << 16), "float16", True, 20.09),
+    ((16, 768, 1 << 16), "float32", False, 12.00),
+    ((16, 768, 1 << 16), "float32", True, 30.81),
+    ((32, 24, 1 << 20), "float16", False, 9.016),
+    ((32, 24, 1 << 20), "float16", True, 21.98),
+    ((32, 24, 1 << 20), "float32", False, 12.25),
+    ((32, 24, 1 << 20), "float32", True, 31.80),
+    ((1, 192, 1 << 20), "float16", False, 4.735),
+    ((1, 192, 1 << 20), "float16", True, 11.96),
+    ((1, 192, 1 << 20), "float32", False, 5.534),
+    ((1, 192, 1 << 20), "float32", True, 13.77),
+    ((1, 48, 1 << 22), "float16", False, 5.173),
+    ((1, 48, 1 << 22), "float16", True, 12.59),
+    ((1, 48, 1 << 22), "float32", False, 5.876),
+    ((1, 48, 1 << 22), "float32", True, 14.53),
+]
 SHAPES = {
     "dtype": st.sampled_from(["float16", "float32", "float64"]),
     "mode": st.sampled_from(["causal", "full", "same", "circular"]),
@@ -68,10 +87,28 @@ def test_the_model_of_long_rows_against_what_was_measured(backward, gates):
         assert found.seconds * 1e3 == pytest.approx(ms, rel=0.2)
 
 
-@pytest.mark.parametrize(("prepared", "ms"), [(False, 0.78), (True, 0.74)])
-def test_the_model_of_a_reverb_against_what_was_measured(prepared, ms):
-    """Ten minutes of stereo, six seconds of impulse response: within 20 %."""
-    found = plan(1, 2, 28_800_000, 288_000, prepared=prepared, device=H200)
+@pytest.mark.parametrize(("shape", "dtype", "backward", "ms"), MEASURED_GATED)
+def test_the_model_of_other_rows_against_what_was_measured(shape, dtype, backward, ms):
+    """With both gates, many rows a filter or one: within 20 %."""
+    options = {"dtype": dtype, "backward": backward, "pre_gate": True, "post_gate": True}
+    assert plan(*shape, shape[-1], device=H200, **options).seconds * 1e3 == pytest.approx(ms, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "ms"),
+    [
+        ((1, 2, 28_800_000, 288_000), {}, 0.78),  # ten minutes of stereo, six seconds of impulse response
+        ((1, 2, 28_800_000, 288_000), {"prepared": True}, 0.74),
+        ((8, 64, 1_000_000, 1000), {}, 1.875),
+        ((8, 64, 1_000_000, 8000), {}, 2.414),
+        ((8, 64, 1_000_000, 60_000), {}, 5.424),
+        ((8, 64, 1_000_000, 1000), {"dtype": "float16"}, 2.793),
+        ((8, 64, 1_000_000, 60_000), {"dtype": "float16"}, 3.783),
+    ],
+)
+def test_the_model_of_tiles_against_what_was_measured(shape, options, ms):
+    """Within 20 %."""
+    found = plan(*shape, device=H200, **options)
     assert found.algorithm == "overlap-save"
     assert found.seconds * 1e3 == pytest.approx(ms, rel=0.2)
 
@@ -177,10 +214,9 @@ def test_algorithms_by_length(length, algorithm, dtype):
 
 
 def test_a_consumer_device_has_smaller_blocks():
-    rows = {"channels": 768, "length": 16384, "taps": 16384, "dtype": "float16", "pre_gate": True, "post_gate": True}
-    large, small = (plan(16, **rows, device=device) for device in (H200, device_named("rtx3090")))
-    assert large.algorithm == "fused"
-    assert (small.algorithm, small.inner_points) == ("three-pass", 4096)
+    rows = {"channels": 768, "length": 16384, "taps": 16384, "dtype": "float16"}
+    assert plan(64, **rows, device=H200).algorithm == "fused"
+    assert plan(16, **rows, device=device_named("rtx3090")).algorithm == "three-pass"
 
 
 def test_beyond_three_passes():

@@ -23,7 +23,7 @@ def test_gradients_of_whole_rows(dtype, sample, point):
     assert (found.algorithm, found.group) == ("three-pass", 32)
     planes = ROWS * LENGTH * point
     sums = ROWS // BATCH * LENGTH * 8
-    of_taps = CHANNELS * LENGTH * (2 * 8 + 4)
+    of_taps = CHANNELS * LENGTH * (2 * 8 + 4 + 6 * 4)  # their transform, zeros, a sum to these, and a copy
     assert found.bytes == 3 * ROWS * LENGTH * sample + 6 * planes + CHANNELS * LENGTH * point + 2 * sums + of_taps
 
 
@@ -43,7 +43,7 @@ def test_gradients_of_tiles_in_blocks():
     seen = LENGTH + (found.tiles - 1) * (taps - 1)
     spectra = CHANNELS * (taps * 4 + 16384 * 8)
     convolution = 4 * ROWS * (seen + LENGTH) + CHANNELS * 16384 * 8 + spectra
-    gradient = 4 * ROWS * (seen + LENGTH) + CHANNELS * 16384 * 8 + CHANNELS * taps * 4
+    gradient = 4 * ROWS * (seen + LENGTH) + CHANNELS * 16384 * 8 + CHANNELS * taps * 4 * 4
     assert found.bytes == convolution + gradient
 
 

@@ -124,11 +124,11 @@ def test_overlap_save_reads_the_overlaps_again():
     assert found.flops == 2 * found.tiles * 6 * 16384 * (2 * 14 + 1)
 
 
-def test_tiles_of_half_precision_go_through_planes():
-    """Blocks convolve tiles in single precision alone."""
-    tiled = [p for p in candidates(1, 2, 1_000_000, 5000, dtype="float16", device=H200) if p.tiles > 1]
-    assert tiled
-    assert all(p.outer and p.hop == 2 * p.points - 5000 + 1 for p in tiled)
+def test_tiles_of_half_rows_are_planes():
+    """A block would convolve them in single precision; of planes a tile has both parts of the fold."""
+    found = [p for p in candidates(1, 2, 1_000_000, 5000, dtype="float16", device=H200) if p.tiles > 1]
+    assert all(p.outer and p.hop == 2 * p.points - 5000 + 1 for p in found)
+    assert min(p.points for p in found) == 32768
 
 
 def test_a_shorter_filter_takes_less():

@@ -42,7 +42,7 @@ class Launcher:
 
     @functools.cached_property
     def rates(self) -> Device:
-        """What a plan knows of the device."""
+        """What a plan knows of the GPU beside its limits."""
         return device_of(self.index)
 
     def launch(self, kernel: Kernel, arguments: ctypes.Structure, grid: tuple[int, int]) -> None:

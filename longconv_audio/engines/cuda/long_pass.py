@@ -1,7 +1,7 @@
 """The long convolution of rows that no block holds, forward and backward, on a launcher: see `long_plans` and `planes`.
 
-Rows and channels are worked off in groups of a bounded size. Groups depend on shapes and the plan alone, and so does
-the order of sums.
+Rows and channels are worked off in groups of a bounded size. Groups depend on shapes alone, never on the device, and so
+does the order of sums; how rows are cut, the planner says for each device.
 """
 
 from __future__ import annotations
