@@ -58,6 +58,9 @@ class FrequencyMask:
             )
         object.__setattr__(self, "bins", self.blocks.flatten()[block_of_bins(self.points).to(self.blocks.device)])
 
+    def __repr__(self) -> str:
+        return f"FrequencyMask({self.points} points, {self.zeros:.0%} zero, {self.skipped:.0%} skipped)"
+
     @staticmethod
     def units(points: int) -> int:
         """How many units a spectrum of so many points has."""

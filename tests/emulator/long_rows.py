@@ -61,10 +61,12 @@ class LongRows:
         u, k, *rest = self._wide()
         return torch_long_conv.forward(self.call._replace(precision="double"), u, k, None, *rest)
 
-    def gradients(self, dy: torch.Tensor) -> dict[str, torch.Tensor]:
+    def gradients(self, dy: torch.Tensor, prepared_for: int = 0) -> dict[str, torch.Tensor]:
         u, k, *rest = self.given
+        dy = dy.to(self.dtype)
         with self._cut():
-            return _named(long_pass.gradients(self.on, self.call, self._needs(), dy.to(self.dtype), u, k, None, *rest))
+            spectrum = long_pass.prepare_spectrum(self.on, self.call, k, prepared_for) if prepared_for else None
+            return _named(long_pass.gradients(self.on, self.call, self._needs(), dy, u, k, spectrum, *rest))
 
     def expected_gradients(self, dy: torch.Tensor) -> dict[str, torch.Tensor]:
         u, k, *rest = self._wide()

@@ -8,6 +8,8 @@ import torch
 from convolution import snr
 from long_rows import LongRows
 
+from longconv_audio.engines.cuda import half_planes, long_cuts, single_kernels
+from longconv_audio.engines.cuda.gpus import KNOWN
 from longconv_audio.engines.cuda.outer_kernels import OUTER_FACTORS
 
 SINGLE, HALF = torch.float32, torch.float16
@@ -138,6 +140,25 @@ def test_prepared_spectra(outer, inner, length, noise, seed):
     for k in (noise(2, 100), noise(2, 1, 100)):
         c = LongRows(outer, inner, {"u": noise(2, 2, length), "k": k}, offset=5, seed=seed)
         assert torch.equal(c.forward(length), c.forward())
+
+
+def test_gradients_that_take_another_precision_than_the_spectrum(noise, seed):
+    """One input's gradient is a sum over its filters, made in single precision."""
+    rows, length = LongRows(((1, 8),), 256, {"u": noise(2, 1, 1800), "k": noise(3, 100)}, dtype=HALF, seed=seed), 1800
+    dy = noise(2, 3, length)
+    got, right = rows.gradients(dy, prepared_for=length), rows.expected_gradients(dy)
+    for name in ("u", "k"):
+        assert snr(got[name].double().numpy(), right[name].numpy()) >= LEAST[HALF]
+
+
+@pytest.mark.parametrize("gpu", KNOWN.values(), ids=list(KNOWN))
+@pytest.mark.parametrize("precision", ["single", "half"])
+def test_every_size_has_kernels_on_every_device(gpu, precision):
+    points = {"single": single_kernels.planes_points, "half": half_planes.planes_points}
+    for size in long_cuts.sizes(gpu):
+        outer, inner, used = long_cuts.transform(size, gpu, precision)
+        assert inner in points[used](gpu) or not outer
+        assert all(shape.fits(gpu) for shape in outer)
 
 
 def test_same_bits_in_every_order_of_execution(noise):
