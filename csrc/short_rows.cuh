@@ -113,8 +113,10 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
     float s[run], given[2][8];
     UNROLL
     for (int i = 0; i < run; ++i) s[i] = bias;
-    if constexpr (SIDE != Side::none)
-      UNROLL for (int part = 0; part < 2; ++part) side.load_group(given[part], lane * 2 + part);
+    if constexpr (SIDE != Side::none) {
+      UNROLL
+      for (int part = 0; part < 2; ++part) side.load_group(given[part], lane * 2 + part);
+    }
 
     // X from sample n of the tile on.
     const auto load = [&](float (&v)[8], int n) {
@@ -142,12 +144,14 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
       }
     });
 
-    if constexpr (SIDE == Side::input)
-      UNROLL for (int part = 0; part < 2; ++part) {
+    if constexpr (SIDE == Side::input) {
+      UNROLL
+      for (int part = 0; part < 2; ++part) {
         float x[8];
         load(x, lane * run + part * 8 - (a.first > 0 ? a.first : 0));
         total += ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
       }
+    }
 
     UNROLL
     for (int part = 0; part < 2; ++part) {
