@@ -95,10 +95,10 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
   if constexpr (SIDE == Side::input)
     for (int q = lane; q < slots; q += 32) memory::store_shared(sums + q * 4, 0.0f);
 
-  const unsigned begin = first_tile(a, chunk), end = end_of_tiles(a, chunk);
+  const unsigned end = end_of_tiles(a, chunk);
   NO_UNROLL
-  for (unsigned number = begin; number < end; ++number) {
-    const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile, y_at = at - a.shift;
+  for (Cursor cursor = Cursor::at(a, first_tile(a, chunk)); cursor.number < end; cursor.advance(a)) {
+    const int batch = cursor.batch, at = cursor.begin(a), y_at = at - a.shift;
     window.template fetch<ALIGNED>(
         row_of<Number>(a.x, a.x_strides, batch, chunk.channel), at - before, tile + before, a.length, lane);
     if constexpr (PRE_GATE)

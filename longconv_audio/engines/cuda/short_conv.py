@@ -84,7 +84,7 @@ def _convolve_rows(on, job: Job) -> torch.Tensor:
     gates = job.pre_gate is not None, job.side is not None
     if job.number != "fp32":
         _cut_into_chunks(arguments)
-        kernel = kernels.products(job.number, *gates, aligned)
+        kernel = kernels.products(job.number, arguments.lead + arguments.taps, *gates, aligned)
     else:
         arguments.tiles_per_chunk, arguments.chunks_together = 1, arguments.tiles
         arguments.chunks = arguments.tiles * arguments.batch
@@ -160,10 +160,10 @@ def _convolve_channels(on, job: Job) -> torch.Tensor:
     y, k = result_of(job), _taps_by_lag(job)
     if y.numel():
         arguments, aligned = _channel_arguments(job, job.side, y, k)
-        arguments.tiles = -(-job.samples // kernels.TIMES)
+        arguments.tiles = -(-job.samples // kernels.times_of_channels(arguments.taps))
         warps = kernels.warps_of_channels(job.number, arguments.channels) * arguments.tiles * arguments.batch
         blocks = kernels.blocks_of(warps, arguments.length, arguments.out_length)
-        kernel = kernels.channels(job.number, job.pre_gate is not None, job.side is not None, aligned)
+        kernel = kernels.channels(job.number, arguments.taps, job.pre_gate is not None, job.side is not None, aligned)
         on.launch(kernel, arguments, (blocks, 1))
     return y
 
@@ -205,7 +205,8 @@ def _taps_by_lag(job: Job) -> torch.Tensor:
     """(taps, channels), dense."""
     k = filters_of(job)
     k = k.flip(-1) if job.backwards else k
-    return k.repeat_interleave(job.channels // k.shape[0], 0).t().contiguous()
+    filters, taps = k.shape
+    return k.t()[..., None].expand(taps, filters, job.channels // filters).reshape(taps, -1).contiguous()
 
 
 # ---- both

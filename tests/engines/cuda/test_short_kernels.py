@@ -43,12 +43,17 @@ def test_sizes_are_those_of_the_kernels():
     kernel = short_kernels.product_sums("fp16", True, True)
     library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
-    kernels = [short_kernels.products("fp16", *gates, True) for gates in ((False, False), (False, True), (True, False))]
-    asked = [f"short_conv::product_bytes<short_conv::Fp16, {flag}>()" for flag in ("false", "false", "true")]
-    library = harness.build(kernels[0].header, kernels[0].name, facts=tuple(asked))
-    assert harness.facts(library, 3) == [kernel.shared_bytes for kernel in kernels]
+    asked, wanted = [], []
+    for (slots, steps), gates in product({4: 2, 17: 2, 18: 5, 64: 5, 65: 5, 66: 10, 135: 10}.items(), ((False, True), (True, False))):
+        kernel = short_kernels.products("fp16", slots, *gates, True)
+        stages = f"short_conv::ProductStages<short_conv::Fp16, {steps}, {str(gates[0]).lower()}, true>"
+        asked.append(f"4 * ({stages}::bytes + 4 * short_conv::padded_slots({steps}))")
+        asked.append(f"short_conv::blocks_of_products({steps})")
+        wanted += [kernel.shared_bytes, kernel.blocks]
+    library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
+    assert harness.facts(library, len(asked)) == wanted
     asked = ["short_conv::times_of_tile", "short_conv::times", "short_conv::warps_of_channels"]
-    kernel = short_kernels.channels("fp16", False, False, True)
+    kernel = short_kernels.channels("fp16", 128, False, False, True)
     library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
     assert harness.facts(library, 3) == [short_kernels.TIMES, short_kernels.GROUP, short_kernels.WARPS]
 
@@ -70,7 +75,7 @@ def test_every_kernel_is_in_the_list_and_fits(gpu):
 def test_those_that_hold_most_stay_in_registers(arch):
     kernels = [
         short_kernels.rows("fp32", True, "input", True),
-        short_kernels.products("fp16", True, False, True),
+        *(short_kernels.products("fp16", slots, True, False, True) for slots in (16, 64, 135)),
         short_kernels.channel_sums("fp16", True, False),
     ]
     for kernel in kernels:
