@@ -7,6 +7,9 @@ namespace short_conv {
 
 constexpr int warps = 4;  // of a block, each on its own
 
+// What comes with y: nothing, its gate, or the input whose products with x are summed.
+enum class Side { none, gate, input };
+
 struct Chunk {
   int channel, number;
 };

@@ -12,18 +12,20 @@
 // the power of two that takes the largest tap of the filter to 1 at least: fp16 has no exponents for others.
 #pragma once
 
-#include "short_stages.cuh"
+#include "short_gram.cuh"
 
 namespace short_conv {
 
-template <class Number, int STEPS, bool PRE_GATE, bool POST_GATE>
-using ProductStages = Stages<Number, tile + 16 * (STEPS - 1), tile, run / 8, PRE_GATE, POST_GATE>;
+template <class Number, int STEPS, bool PRE_GATE, Side SIDE>
+using ProductStages = Stages<Number, tile + 16 * (STEPS - 1), tile, run / 8, PRE_GATE, SIDE != Side::none>;
 
 constexpr int slots_before = 16;  // that the pairs reach back beyond w[0]
 DEVICE constexpr int padded_slots(int steps) { return slots_before + 16 * steps; }
 
-// That the registers suffice for: the matrix stays in them.
-DEVICE constexpr int blocks_of_products(int steps) { return steps <= 5 ? 5 : 3; }
+// That the registers suffice for: the matrix stays in them, and the sums.
+DEVICE constexpr int blocks_of_products(int steps, bool pre_gate, Side side) {
+  return steps > 5 ? 3 : side != Side::input ? 5 : pre_gate ? 3 : 4;
+}
 
 template <int STEPS>
 struct Toeplitz {
@@ -87,9 +89,10 @@ DEVICE void multiply(const Toeplitz<STEPS>& w, Tile<Number> window, Tile<Number>
   }
 }
 
-template <class Number, int STEPS, bool PRE_GATE, bool POST_GATE, bool ALIGNED>
-KERNEL(warps * 32, blocks_of_products(STEPS)) short_products(ShortArguments a) {
-  using S = ProductStages<Number, STEPS, PRE_GATE, POST_GATE>;
+template <class Number, int STEPS, bool PRE_GATE, Side SIDE, bool ALIGNED>
+KERNEL(warps * 32, blocks_of_products(STEPS, PRE_GATE, SIDE)) short_products(ShortArguments a) {
+  static_assert(SIDE != Side::input || STEPS == 2);  // as far back as the sums reach
+  using S = ProductStages<Number, STEPS, PRE_GATE, SIDE>;
   const int lane = ptx::thread() % 32;
   const unsigned shared = memory::shared_base() + ptx::thread() / 32 * (S::bytes + padded_slots(STEPS) * 4);
   const Chunk chunk = chunk_of_warp(a);
@@ -104,17 +107,24 @@ KERNEL(warps * 32, blocks_of_products(STEPS)) short_products(ShortArguments a) {
   const Toeplitz<STEPS> w = toeplitz_of<Number, STEPS>(slots, lane);
   const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;
 
+  Gram<Number> gram;
   NO_UNROLL
   for (; cursor.number < stages.end; cursor.advance(a)) {
     const auto stage = stages.template next<ALIGNED>(a, lane);
+    if constexpr (SIDE == Side::input) {
+      gram.add(stage.window, stage.side, a.first, lane);
+      ptx::warp_barrier();  // y goes where u was read
+    }
     UNROLL
     for (int half = 0; half < 2; ++half)
-      multiply<Number, STEPS, POST_GATE>(w, stage.window, stage.side, half, bias, lane);
+      multiply<Number, STEPS, SIDE == Side::gate>(w, stage.window, stage.side, half, bias, lane);
     ptx::warp_barrier();
     auto* y = const_cast<Bits<Number>*>(row_of<Number>(a.y, a.y_strides, cursor.batch, chunk.channel));
     stage.side.template put<ALIGNED>(y, cursor.begin(a) - a.shift, a.out_length, lane);
     ptx::warp_barrier();  // another tile is fetched to where this one was read
   }
+  if constexpr (SIDE == Side::input)
+    gram.store(a.sums + (Index(chunk.number) * a.channels + chunk.channel) * (gram_slots + 1), shared, lane);
 }
 
 }  // namespace short_conv

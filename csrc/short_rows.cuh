@@ -24,9 +24,6 @@
 
 namespace short_conv {
 
-// What comes with y: nothing, its gate, or the input whose products with x are summed.
-enum class Side { none, gate, input };
-
 // That the registers suffice for.
 DEVICE constexpr int blocks(Side side, bool pre_gate) { return side != Side::input ? 5 : pre_gate ? 3 : 4; }
 

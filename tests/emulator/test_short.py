@@ -54,7 +54,9 @@ class ShortLauncher(EmulatedLauncher):
                 last = (a.batch - 1) * steps.batch + (rows - 1) * steps.channel + inner
                 yield name, at, last * sample, writes
         filters = a.channels // a.channels_per_filter if dense else a.channels
-        slots = 128 if "product_sums" in kernel.name else -(-(a.lead % 4 + a.taps) // 8) * 8 if dense else a.taps
+        products = {"short_product_sums": 128, "short_products": short_kernels.FUSED_SLOTS}
+        of_rows = products.get(kernel.name.split("::")[1].split("<")[0], -(-(a.lead % 4 + a.taps) // 8) * 8)
+        slots = of_rows if dense else a.taps
         for name, size, writes in (
             ("k", filters * a.taps, False), ("bias", a.channels, False),
             ("sums", a.chunks * a.channels * (slots + 1), True),
@@ -118,7 +120,7 @@ class Short:
             if name in ("k", "bias"):  # in float32, of terms that may cancel
                 one, other = one.double().numpy(), other.numpy()
                 level = np.linalg.norm(self.dy.double()) * (np.linalg.norm(wide[0]) if name == "k" else 1)
-                if self.gate and self.on.launched("product_sums"):  # of gate dy as it is rounded
+                if self.gate and self.on.launched("short_product"):  # of gate dy as it is rounded
                     assert decibel(other if name == "k" else level, one - other) >= LEAST_OF_A_ROW[self.dtype], name
                 else:
                     # 2^-24 for each of some thousand sums, one on another.
@@ -247,7 +249,7 @@ def test_traffic_and_instructions_of_products(taps, dtype, normal, seed, monkeyp
     assert counters.wavefronts <= 1.1 * counters.wavefronts_ideal
     steps = {9: 2, 64: 5, 128: 10}[taps]
     assert counters.tensor_instructions == batch * channels * length // 128 * 2 * steps
-    if taps > short_kernels.FUSED_TAPS:
+    if taps >= short_kernels.FUSED_SLOTS:
         short_conv.gradients(c.on, c.call, (True,) * 4, c.dy, *c.tensors)
         counters = c.counters("short_product_sums<")
         assert counters.device_sectors_read <= 1.05 * 3 * plane

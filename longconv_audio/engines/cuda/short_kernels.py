@@ -12,7 +12,7 @@ from .plans import Kernel
 NUMBERS = {"fp16": ("short_conv::Fp16", 2), "bf16": ("short_conv::Bf16", 2), "fp32": ("short_conv::Fp32", 4)}
 MOST_TAPS = 128
 GROUP = 8  # taps, or times, that are worked on together
-FUSED_TAPS = 13  # up to which, in 16 bits, du and the sums are best made of one reading, without matrix products
+FUSED_SLOTS = 17  # taps and those they stand later, up to which, in 16 bits, du and the sums are made of one reading
 TILE = 512  # samples of a row that a warp works on at a time
 TIMES = 64  # samples of each channel that a warp works on, where channels are dense
 TIMES_OF_FEW = 128  # the same, of taps as few as those that stay in registers
@@ -41,15 +41,15 @@ def rows(number: str, pre_gate: bool, side: str, aligned: bool) -> Kernel:
     return _kernel("short_rows.cuh", name, blocks, shared_bytes(number, pre_gate, side))
 
 
-def products(number: str, slots: int, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
-    """Convolves 16-bit rows whose time is dense, of so many taps with those they stand later, by matrix products."""
+def products(number: str, slots: int, pre_gate: bool, side: str, aligned: bool) -> Kernel:
+    """Convolves 16-bit rows whose time is dense, of so many taps with those they stand later; `side` as of `rows`."""
     tag, sample = NUMBERS[number]
     # Sixteen outputs that follow each other see slots + 15 samples, from any place of the first product on.
     steps = min(steps for steps in _STEPS if steps > (slots + 14) // 16)
-    name = f"short_conv::short_products<{tag}, {steps}, {_flag(pre_gate)}, {_flag(post_gate)}, {_flag(aligned)}>"
-    window, side = _up((TILE + 16 * (steps - 1)) * sample), TILE * sample
-    stage = window * (2 if pre_gate else 1) + side
-    return _kernel("short_products.cuh", name, _STEPS[steps], WARPS * (_STAGES * stage + 16 * (steps + 1) * 4))
+    name = f"short_conv::short_products<{tag}, {steps}, {_flag(pre_gate)}, short_conv::Side::{side}, {_flag(aligned)}>"
+    stage = _up((TILE + 16 * (steps - 1)) * sample) * (2 if pre_gate else 1) + TILE * sample
+    blocks = _STEPS[steps] if side != "input" else 3 if pre_gate else 4
+    return _kernel("short_products.cuh", name, blocks, WARPS * (_STAGES * stage + 16 * (steps + 1) * 4))
 
 
 def product_sums(number: str, pre_gate: bool, aligned: bool) -> Kernel:
@@ -89,14 +89,17 @@ def all_kernels() -> Iterator[Kernel]:
     for number, aligned in product(NUMBERS, flags):
         for pre_gate, post_gate in ((False, False), (False, True), (True, False)):
             yield from (channels(number, taps, pre_gate, post_gate, aligned) for taps in (*_FEW, MOST_TAPS))
+            side = "gate" if post_gate else "none"
             if number == "fp32":
-                yield rows(number, pre_gate, "gate" if post_gate else "none", aligned)
+                yield rows(number, pre_gate, side, aligned)
             else:
-                yield from (products(number, 16 * steps - 15, pre_gate, post_gate, aligned) for steps in _STEPS)
+                yield from (products(number, 16 * steps - 15, pre_gate, side, aligned) for steps in _STEPS)
         for pre_gate in flags:
             yield channel_sums(number, pre_gate, aligned)
-            yield rows(number, pre_gate, "input", aligned)
-            if number != "fp32":
+            if number == "fp32":
+                yield rows(number, pre_gate, "input", aligned)
+            else:
+                yield products(number, FUSED_SLOTS, pre_gate, "input", aligned)
                 yield product_sums(number, pre_gate, aligned)
     yield SUM
 

@@ -27,13 +27,13 @@ except CompilerError as error:
 def test_sizes_are_those_of_the_kernels():
     asked = ["short_conv::tile", "short_conv::group", "short_conv::warps", "short_conv::threads_of_sums / 32"]
     wanted = [short_kernels.TILE, short_kernels.GROUP, short_kernels.WARPS, short_kernels.WARPS]
-    for number, pre_gate, side in product(short_kernels.NUMBERS, (False, True), ("none", "gate", "input")):
+    for number, pre_gate, side in product(["fp32"], (False, True), ("none", "gate", "input")):
         kernel = short_kernels.rows(number, pre_gate, side, True)
         tag, flag = f"short_conv::{number.capitalize()}", str(pre_gate).lower()
         asked.append(f"short_conv::Room<{tag}, {flag}, short_conv::Side::{side}>::of_block")
         asked.append(f"short_conv::blocks(short_conv::Side::{side}, {flag})")
         wanted += [kernel.shared_bytes, kernel.blocks]
-    library = harness.build("short_rows.cuh", short_kernels.rows("fp16", False, "none", True).name, facts=tuple(asked))
+    library = harness.build("short_rows.cuh", short_kernels.rows("fp32", False, "none", True).name, facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
     asked, wanted = ["short_conv::most_taps"], [short_kernels.MOST_TAPS]
     for pre_gate in (False, True):
@@ -43,12 +43,15 @@ def test_sizes_are_those_of_the_kernels():
     kernel = short_kernels.product_sums("fp16", True, True)
     library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
-    asked, wanted = [], []
-    for (slots, steps), gates in product({4: 2, 17: 2, 18: 5, 64: 5, 65: 5, 66: 10, 135: 10}.items(), ((False, True), (True, False))):
-        kernel = short_kernels.products("fp16", slots, *gates, True)
-        stages = f"short_conv::ProductStages<short_conv::Fp16, {steps}, {str(gates[0]).lower()}, true>"
+    asked, wanted = ["short_conv::gram_slots"], [short_kernels.FUSED_SLOTS]
+    steps = {4: 2, 17: 2, 18: 5, 64: 5, 65: 5, 66: 10, 135: 10}
+    for (slots, steps), pre_gate, side in product(steps.items(), (False, True), ("gate", "input")):
+        if side == "input" and slots > short_kernels.FUSED_SLOTS:
+            continue
+        kernel = short_kernels.products("fp16", slots, pre_gate, side, True)
+        stages = f"short_conv::ProductStages<short_conv::Fp16, {steps}, {str(pre_gate).lower()}, short_conv::Side::{side}>"
         asked.append(f"4 * ({stages}::bytes + 4 * short_conv::padded_slots({steps}))")
-        asked.append(f"short_conv::blocks_of_products({steps})")
+        asked.append(f"short_conv::blocks_of_products({steps}, {str(pre_gate).lower()}, short_conv::Side::{side})")
         wanted += [kernel.shared_bytes, kernel.blocks]
     library = harness.build(kernel.header, kernel.name, facts=tuple(asked))
     assert harness.facts(library, len(asked)) == wanted
@@ -75,7 +78,8 @@ def test_every_kernel_is_in_the_list_and_fits(gpu):
 def test_those_that_hold_most_stay_in_registers(arch):
     kernels = [
         short_kernels.rows("fp32", True, "input", True),
-        *(short_kernels.products("fp16", slots, True, False, True) for slots in (16, 64, 135)),
+        *(short_kernels.products("fp16", slots, True, "none", True) for slots in (16, 64, 135)),
+        short_kernels.products("fp16", 17, True, "input", True),
         short_kernels.channel_sums("fp16", True, False),
     ]
     for kernel in kernels:
