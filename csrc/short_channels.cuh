@@ -39,17 +39,19 @@ struct Columns {
     else return memory::load(at) | memory::load_if(present > 1, at + 1) << 16;
   }
 
+  // Sums are not put off to behind the condition: there would be one branch after the other.
   template <bool ALIGNED>
-  METHOD void store(const float (&v)[each], const Bits<Number>* place) const {
+  METHOD void store_if(bool condition, const float (&v)[each], const Bits<Number>* place) const {
     auto* at = const_cast<Bits<Number>*>(place);
     unsigned word;
     if constexpr (each == 2) word = ptx::pack(Number(), v[0], v[1]);
     else word = ptx::as_unsigned(v[0]);
+    word = ptx::opaque(word);
     if constexpr (ALIGNED || each == 1) {
-      memory::store(reinterpret_cast<unsigned*>(at), word);
+      memory::store_if(condition, reinterpret_cast<unsigned*>(at), word);
     } else {
-      memory::store(at, Bits<Number>(word));
-      memory::store_if(present > 1, at + 1, Bits<Number>(word >> 16));
+      memory::store_if(condition, at, Bits<Number>(word));
+      memory::store_if(condition && present > 1, at + 1, Bits<Number>(word >> 16));
     }
   }
 };
@@ -71,21 +73,6 @@ DEVICE void load_words(unsigned (&words)[times], Columns<Number> x, int n, int f
       words[i] = 0;
       if (n + i >= from && n + i < to) words[i] = x.template load<ALIGNED>(at + i * x.step);
     }
-  }
-}
-
-// Times from n on, of which those before `to` are written: without a branch between them where all are, for sums would
-// be put off to behind it.
-template <class Number, bool ALIGNED, int COUNT>
-DEVICE void store_times(const float (&s)[COUNT][Lanes<Number>::each], Columns<Number> y, int n, int to) {
-  const Bits<Number>* at = y.at(n);
-  if (n + COUNT <= to) {
-    UNROLL
-    for (int i = 0; i < COUNT; ++i, at += y.step) y.template store<ALIGNED>(s[i], at);
-  } else {
-    UNROLL
-    for (int i = 0; i < COUNT; ++i)
-      if (n + i < to) y.template store<ALIGNED>(s[i], at + i * y.step);
   }
 }
 
@@ -194,7 +181,9 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
       load_words<Number, ALIGNED>(gates, post, first, 0, end);
       multiply<Number>(s, gates);
     }
-    store_times<Number, ALIGNED>(s, y, first, end);
+    UNROLL
+    for (int i = 0; i < times; ++i)
+      y.template store_if<ALIGNED>(first + i < end, s[i], y.at(first) + i * y.step);
   }
 }
 

@@ -9,7 +9,7 @@ namespace short_conv {
 constexpr int times_of_few = 128;  // of a warp
 
 // That the registers suffice for.
-DEVICE constexpr int blocks_of_few(int taps, bool gated) { return taps <= 4 || !gated ? 4 : 3; }
+DEVICE constexpr int blocks_of_few(int taps, bool gated) { return taps <= 4 ? (gated ? 4 : 6) : gated ? 3 : 4; }
 
 // y = post_gate (x pre_gate * k + bias). A warp does one tile of one batch item. There are at most TAPS taps.
 template <class Number, int TAPS, bool PRE_GATE, bool POST_GATE, bool ALIGNED>
@@ -48,6 +48,7 @@ KERNEL(warps_of_channels * 32, blocks_of_few(TAPS, PRE_GATE || POST_GATE)) short
       w[q][c] = memory::load_if(q < a.taps && c < lane.present, a.k + (Index(q) * a.channels + lane.channel + c));
   }
 
+  const Bits<Number>* to_write = y.at(begin);
   NO_UNROLL
   for (int first = begin; first < end; first += groups * times) {
     UNROLL
@@ -59,29 +60,23 @@ KERNEL(warps_of_channels * 32, blocks_of_few(TAPS, PRE_GATE || POST_GATE)) short
       send_for(n + times);
       unsigned factors[times];
       if constexpr (POST_GATE) load_words<Number, ALIGNED>(factors, post, n, 0, end);
+      Times<Number> s;
       UNROLL
-      for (int half = 0; half < times; half += 4) {
-        float s[4][each];
+      for (int i = 0; i < times; ++i)
+        UNROLL for (int c = 0; c < each; ++c) s[i][c] = bias[c];
+      UNROLL
+      for (int q = 0; q < TAPS; ++q) {
         UNROLL
-        for (int j = 0; j < 4; ++j) {
-          const int i = half + j;
+        for (int i = 0; i < times; ++i) {
+          const int back = (q - i + 7) / 8;  // groups from X[n + i] to X[n + i - q]
+          const auto& of = window[(r + groups - back) % groups][(i - q) & 7];
           UNROLL
-          for (int c = 0; c < each; ++c) {
-            s[j][c] = bias[c];
-            UNROLL
-            for (int q = 0; q < TAPS; ++q) {
-              const int back = (q - i + 7) / 8;  // groups from X[n + i] to X[n + i - q]
-              s[j][c] = fmaf(w[q][c], window[(r + groups - back) % groups][(i - q) & 7][c], s[j][c]);
-            }
-          }
-          if constexpr (POST_GATE) {
-            const float2 gate = of_word(Number(), factors[i]);
-            s[j][0] *= gate.x;
-            if constexpr (each == 2) s[j][1] *= gate.y;
-          }
+          for (int c = 0; c < each; ++c) s[i][c] = fmaf(w[q][c], of[c], s[i][c]);
         }
-        store_times<Number, ALIGNED>(s, y, n + half, end);
       }
+      if constexpr (POST_GATE) multiply<Number>(s, factors);
+      UNROLL
+      for (int i = 0; i < times; ++i, to_write += y.step) y.template store_if<ALIGNED>(n + i < end, s[i], to_write);
     }
   }
 }

@@ -220,7 +220,8 @@ def test_traffic(dtype, channels_last, normal, seed, monkeypatch):
     c = Short(normal, (batch, channels, length), 4, dtype, channels_last=channels_last, seed=seed)
     plane = batch * channels * length * dtype.itemsize // SECTOR
     short_conv.convolve(c.on, c.call, *c.tensors)
-    forward = c.counters("short_channels_few<" if channels_last else "short_rows<" if dtype == FP32 else "short_products<")
+    of_rows = "short_rows<" if dtype == FP32 else "short_products<"
+    forward = c.counters("short_channels_few<" if channels_last else of_rows)
     assert forward.device_sectors_read <= 1.05 * 2 * plane
     assert forward.device_sectors_written == plane
     assert forward.load_sectors <= 1.5 * forward.load_sectors_ideal
@@ -263,7 +264,7 @@ ONE_ROW, ROWS_APART = (1, 1, 1030), (3, 1, 1029)
 FAULTS = [
     (ONE_ROW, FP32, "short_rows.cuh", "ptx::warp_barrier();\n\n    float s[run]", "float s[run]"),
     (ONE_ROW, FP32, "short_rows.cuh", "ptx::async_wait<0>();", ""),
-    (ROWS_APART, FP16, "short_rows.cuh", "ptx::warp_barrier();  // the next tile", "// the next tile"),
+    (ROWS_APART, FP32, "short_rows.cuh", "ptx::warp_barrier();\n    side.template put", "side.template put"),
     (
         ONE_ROW,
         FP32,
@@ -281,6 +282,7 @@ FAULTS = [
     (ONE_ROW, FP16, "short_products.cuh", "column + STEPS - 1 - step", "column + STEPS - 2 - step"),
     (ONE_ROW, FP16, "short_products.cuh", "(254 - kept) << 23", "(255 - kept) << 23"),
     (ROWS_APART, FP16, "short_products.cuh", "ptx::warp_barrier();  // another tile", "// another tile"),
+    (ONE_ROW, FP16, "short_gram.cuh", "row + 16 - lane", "row + 15 - lane"),
     (ONE_ROW, FP16, "short_product_sums.cuh", "0x5432 : 0x3210", "0x3210 : 0x3210"),
     (ONE_ROW, FP16, "short_product_sums.cuh", "- g + t * 2", "- g + t"),
 ]
@@ -294,5 +296,6 @@ def test_planted_faults_show(shape, dtype, header, right, wrong, normal, seed, t
     assert right in text
     (tmp_path / header).write_text(text.replace(right, wrong))
     monkeypatch.setattr(short_kernels, "SUMS", 1)  # a warp walks several tiles
+    taps = 12 if header in ("short_gram.cuh", "short_rows.cuh") else 20
     with pytest.raises((AssertionError, harness.Fault)):
-        Short(normal, shape, 12 if "rows" in header else 20, dtype, seed=seed, folder=tmp_path).check()
+        Short(normal, shape, taps, dtype, seed=seed, folder=tmp_path).check()

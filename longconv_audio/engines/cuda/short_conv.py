@@ -185,7 +185,8 @@ def _sum_channels(on, job: Job, u, start: int) -> Sums:
     arguments.length, arguments.out_length, arguments.shift = u.shape[1], job.x.shape[1], start
     arguments.tiles = -(-arguments.out_length // kernels.TIMES)
     sets = kernels.warps_of_channels(job.number, arguments.channels) * -(-arguments.taps // kernels.GROUP)
-    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, sets)
+    # What a chunk leaves lies far from what the next one does: fewer of them are added up faster.
+    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, 2 * sets)
     arguments.tiles_per_chunk, arguments.chunks = chunks.tiles, chunks.number
     slots, channels = arguments.taps + 1, arguments.channels
     values = torch.empty(chunks.number, slots, channels, dtype=torch.float32, device=u.device)

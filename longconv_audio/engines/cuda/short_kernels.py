@@ -67,7 +67,8 @@ def channels(number: str, taps: int, pre_gate: bool, post_gate: bool, aligned: b
     few = min((few for few in _FEW if few >= taps), default=None)
     if few is None:
         return _kernel("short_channels.cuh", f"short_conv::short_channels<{tag}, {flags}>", 4)
-    blocks = 3 if few > 4 and (pre_gate or post_gate) else 4
+    gated = pre_gate or post_gate
+    blocks = (4 if gated else 6) if few <= 4 else 3 if gated else 4
     return _kernel("short_channels_few.cuh", f"short_conv::short_channels_few<{tag}, {few}, {flags}>", blocks)
 
 
