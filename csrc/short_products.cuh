@@ -16,8 +16,13 @@
 
 namespace short_conv {
 
+// Of few taps x with its gate applied is a sum of two 16-bit numbers too. Of more it is rounded.
+template <int STEPS, bool PRE_GATE>
+constexpr bool exact = PRE_GATE && STEPS == 2;
+
 template <class Number, int STEPS, bool PRE_GATE, Side SIDE>
-using ProductStages = Stages<Number, tile + 16 * (STEPS - 1), tile, run / 8, PRE_GATE, SIDE != Side::none>;
+using ProductStages =
+    Stages<Number, tile + 16 * (STEPS - 1), tile, run / 8, PRE_GATE, SIDE != Side::none, exact<STEPS, PRE_GATE>>;
 
 constexpr int slots_before = 16;  // that the pairs reach back beyond w[0]
 DEVICE constexpr int padded_slots(int steps) { return slots_before + 16 * steps; }
@@ -57,21 +62,26 @@ DEVICE Toeplitz<STEPS> toeplitz_of(unsigned slots, int lane) {
 }
 
 // 256 outputs of a tile, number 0 or 1, from the window into the side, where their gate is.
-template <class Number, int STEPS, bool POST_GATE>
-DEVICE void multiply(const Toeplitz<STEPS>& w, Tile<Number> window, Tile<Number> side, int half, float bias, int lane) {
+// `rest` is what belongs to the window where EXACT.
+template <class Number, int STEPS, bool POST_GATE, bool EXACT>
+DEVICE void multiply(const Toeplitz<STEPS>& w, Tile<Number> window, Tile<Number> rest, Tile<Number> side, int half,
+                     float bias, int lane) {
   float s[2][4] = {};
   // Lane l names row l % 8 of matrix l / 8: of the first eight columns two halves of 16 bytes, then of the others.
   const int column = half * 16 + lane / 16 * 8 + lane % 8, part = lane / 8 % 2;
   UNROLL
   for (int step = 0; step < STEPS; ++step) {
-    unsigned x[4];
-    ptx::load_matrix<false>(x, window.base + window.place((column + STEPS - 1 - step) * 2 + part));
+    unsigned x[4], more[4];
+    const unsigned at = window.place((column + STEPS - 1 - step) * 2 + part);
+    ptx::load_matrix<false>(x, window.base + at);
+    if constexpr (EXACT) ptx::load_matrix<false>(more, rest.base + at);
     const uint4 high = {w.high[2 * step + 1], w.high[2 * step + 2], w.high[2 * step], w.high[2 * step + 1]};
     const uint4 low = {w.low[2 * step + 1], w.low[2 * step + 2], w.low[2 * step], w.low[2 * step + 1]};
     UNROLL
     for (int i = 0; i < 2; ++i) {
       ptx::mma(Number(), s[i], high, x[2 * i], x[2 * i + 1]);
       ptx::mma(Number(), s[i], low, x[2 * i], x[2 * i + 1]);
+      if constexpr (EXACT) ptx::mma(Number(), s[i], high, more[2 * i], more[2 * i + 1]);
     }
   }
   unsigned gates[4];
@@ -113,11 +123,13 @@ KERNEL(warps * 32, blocks_of_products(STEPS, PRE_GATE, SIDE)) short_products(Sho
     const auto stage = stages.template next<ALIGNED>(a, lane);
     if constexpr (SIDE == Side::input) {
       gram.add(stage.window, stage.side, a.first, lane);
+      if constexpr (exact<STEPS, PRE_GATE>) gram.add(stage.gates, stage.side, a.first, lane);
       ptx::warp_barrier();  // y goes where u was read
     }
     UNROLL
     for (int half = 0; half < 2; ++half)
-      multiply<Number, STEPS, SIDE == Side::gate>(w, stage.window, stage.side, half, bias, lane);
+      multiply<Number, STEPS, SIDE == Side::gate, exact<STEPS, PRE_GATE>>(
+          w, stage.window, stage.gates, stage.side, half, bias, lane);
     ptx::warp_barrier();
     auto* y = const_cast<Bits<Number>*>(row_of<Number>(a.y, a.y_strides, cursor.batch, chunk.channel));
     stage.side.template put<ALIGNED>(y, cursor.begin(a) - a.shift, a.out_length, lane);

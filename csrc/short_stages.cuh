@@ -8,7 +8,8 @@ namespace short_conv {
 constexpr int stages = 3;  // tiles in shared memory
 
 // Of a tile: `WINDOW` samples of x to its end, as many of its gate, and `SIDE` samples from y's place on.
-template <class Number, int WINDOW, int SIDE, int SPREAD, bool PRE_GATE, bool WITH_SIDE>
+// EXACT: what rounding takes from x with its gate applied stands in the gate's place.
+template <class Number, int WINDOW, int SIDE, int SPREAD, bool PRE_GATE, bool WITH_SIDE, bool EXACT = false>
 struct Stages {
   using Samples = Tile<Number, SPREAD>;
   static constexpr unsigned window_bytes = Samples::bytes(WINDOW), side_bytes = Samples::bytes(SIDE);
@@ -56,8 +57,8 @@ struct Stages {
     for (int i = 0; i + 1 < stages; ++i) fetch<ALIGNED>(a, lane);
   }
 
-  // The stage of the next tile, complete and with its gate applied to x, which that rounds; another tile is sent for. What was
-  // read of the tile before, all lanes have read.
+  // The stage of the next tile, complete and with its gate applied to x, which that rounds; another tile is sent for.
+  // What was read of the tile before, all lanes have read.
   template <bool ALIGNED>
   METHOD Stage next(const ShortArguments& a, int lane) {
     fetch<ALIGNED>(a, lane);
@@ -72,6 +73,12 @@ struct Stages {
         UNROLL
         for (int i = 0; i < 8; ++i) x[i] *= gate[i];
         stage.window.store_group(x, piece);
+        if constexpr (EXACT) {
+          from_piece<Number>(gate, 0, to_piece<Number>(x, 0));
+          UNROLL
+          for (int i = 0; i < 8; ++i) x[i] -= gate[i];
+          stage.gates.store_group(x, piece);
+        }
       }
     }
     ptx::warp_barrier();

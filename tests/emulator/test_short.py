@@ -120,7 +120,7 @@ class Short:
             if name in ("k", "bias"):  # in float32, of terms that may cancel
                 one, other = one.double().numpy(), other.numpy()
                 level = np.linalg.norm(self.dy.double()) * (np.linalg.norm(wide[0]) if name == "k" else 1)
-                if self.gate and self.on.launched("short_product"):  # of gate dy as it is rounded
+                if self.gate and self.on.launched("product_sums"):  # of gate dy as it is rounded
                     assert decibel(other if name == "k" else level, one - other) >= LEAST_OF_A_ROW[self.dtype], name
                 else:
                     # 2^-24 for each of some thousand sums, one on another.
@@ -259,6 +259,17 @@ def test_traffic_and_instructions_of_products(taps, dtype, normal, seed, monkeyp
         assert counters.tensor_instructions <= 1.1 * batch * channels * length // 16
 
 
+@pytest.mark.parametrize("dtype", [FP16, BF16], ids=str)
+def test_gradients_of_few_taps_are_rounded_once(dtype, normal, seed):
+    c = Short(normal, (2, 4, 2000), 16, dtype, seed=seed)
+    du, *_ = short_conv.gradients(c.on, c.call, (True,) * 4, c.dy, *c.tensors)
+    wide = [t.double() for t in c.tensors]
+    right, *_ = torch_short_conv.backward(c.call, (True,) * 4, c.dy.double(), *wide)
+    # Nothing but the rounding of the results is to be seen: of gate dy as it is rounded, there would be 3 dB less.
+    rounded = right.to(dtype).double()
+    assert decibel(right.numpy(), (du - right).numpy()) >= decibel(right.numpy(), (rounded - right).numpy()) - 0.5
+
+
 # What stands in csrc/, and what a mistake would make of it. One row alone may end within a piece and yet be aligned.
 ONE_ROW, ROWS_APART = (1, 1, 1030), (3, 1, 1029)
 FAULTS = [
@@ -283,6 +294,8 @@ FAULTS = [
     (ONE_ROW, FP16, "short_products.cuh", "(254 - kept) << 23", "(255 - kept) << 23"),
     (ROWS_APART, FP16, "short_products.cuh", "ptx::warp_barrier();  // another tile", "// another tile"),
     (ONE_ROW, FP16, "short_gram.cuh", "row + 16 - lane", "row + 15 - lane"),
+    (ONE_ROW, FP16, "short_gram.cuh", "(first > 0 ? first : 0)", "0"),
+    (ONE_ROW, FP16, "short_products.cuh", "gram.add(stage.gates, stage.side, a.first, lane);", ";"),
     (ONE_ROW, FP16, "short_product_sums.cuh", "0x5432 : 0x3210", "0x3210 : 0x3210"),
     (ONE_ROW, FP16, "short_product_sums.cuh", "- g + t * 2", "- g + t"),
 ]
@@ -296,6 +309,6 @@ def test_planted_faults_show(shape, dtype, header, right, wrong, normal, seed, t
     assert right in text
     (tmp_path / header).write_text(text.replace(right, wrong))
     monkeypatch.setattr(short_kernels, "SUMS", 1)  # a warp walks several tiles
-    taps = 12 if header in ("short_gram.cuh", "short_rows.cuh") else 20
+    taps = 12 if header in ("short_gram.cuh", "short_rows.cuh") or "gram" in right else 20
     with pytest.raises((AssertionError, harness.Fault)):
         Short(normal, shape, taps, dtype, seed=seed, folder=tmp_path).check()

@@ -2,8 +2,8 @@
 
 Forward, the gradient of the gate and that of u are one kernel: dgate is y with dy for the gate, and du is the
 convolution of gate dy with the taps reversed. Where time is dense, rows of 16 bits are multiplied as matrices, for
-which gate dy is rounded. In float32, and of few taps in 16 bits, the kernel of du sums the gradients of taps and bias
-too, of what it has read anyway.
+which gate dy is rounded, but for few taps. In float32, and of few taps in 16 bits, the kernel of du sums the gradients
+of taps and bias too, of what it has read anyway.
 """
 
 from __future__ import annotations
