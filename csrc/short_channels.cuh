@@ -39,17 +39,19 @@ struct Columns {
     else return memory::load(at) | memory::load_if(present > 1, at + 1) << 16;
   }
 
+  // Sums are not put off to behind the condition: there would be one branch after the other.
   template <bool ALIGNED>
-  METHOD void store(const float (&v)[each], const Bits<Number>* place) const {
+  METHOD void store_if(bool condition, const float (&v)[each], const Bits<Number>* place) const {
     auto* at = const_cast<Bits<Number>*>(place);
     unsigned word;
     if constexpr (each == 2) word = ptx::pack(Number(), v[0], v[1]);
     else word = ptx::as_unsigned(v[0]);
+    word = ptx::opaque(word);
     if constexpr (ALIGNED || each == 1) {
-      memory::store(reinterpret_cast<unsigned*>(at), word);
+      memory::store_if(condition, reinterpret_cast<unsigned*>(at), word);
     } else {
-      memory::store(at, Bits<Number>(word));
-      memory::store_if(present > 1, at + 1, Bits<Number>(word >> 16));
+      memory::store_if(condition, at, Bits<Number>(word));
+      memory::store_if(condition && present > 1, at + 1, Bits<Number>(word >> 16));
     }
   }
 };
@@ -64,7 +66,7 @@ DEVICE void load_words(unsigned (&words)[times], Columns<Number> x, int n, int f
   const Bits<Number>* at = x.at(n);
   if (n >= from && n + times <= to) {
     UNROLL
-    for (int i = 0; i < times; ++i) words[i] = x.template load<ALIGNED>(at + i * x.step);
+    for (int i = 0; i < times; ++i, at += x.step) words[i] = x.template load<ALIGNED>(at);
   } else {
     UNROLL
     for (int i = 0; i < times; ++i) {
@@ -181,7 +183,7 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
     }
     UNROLL
     for (int i = 0; i < times; ++i)
-      if (first + i < end) y.template store<ALIGNED>(s[i], y.at(first) + i * y.step);
+      y.template store_if<ALIGNED>(first + i < end, s[i], y.at(first) + i * y.step);
   }
 }
 
@@ -191,7 +193,7 @@ KERNEL(warps_of_channels * 32, 4) short_channels(ShortArguments a) {
 //
 // A warp does eight q of one chunk of its channels. Sums: (chunk, slots, channel), the bias behind the taps.
 template <class Number, bool PRE_GATE, bool ALIGNED>
-KERNEL(warps_of_channels * 32, 4) short_channels_sums(ShortArguments a) {
+KERNEL(warps_of_channels * 32, PRE_GATE ? 3 : 4) short_channels_sums(ShortArguments a) {
   constexpr int each = Lanes<Number>::each;
   const Lane lane = lane_of<Number>(a);
   const int groups = (a.taps + 7) / 8, chunk = int(lane.rest / groups), q = int(lane.rest % groups) * 8;
@@ -212,13 +214,22 @@ KERNEL(warps_of_channels * 32, 4) short_channels_sums(ShortArguments a) {
     const int from = begin + shift - 7 < 0 ? 0 : begin + shift - 7, to = newest < a.length ? newest : a.length;
     Times<Number> g, window[2];
     load_times<Number, false, ALIGNED>(window[1], u, u, begin + shift - 8, from, to);
+    unsigned words[times], gates[times], inputs[times];  // sent for while those before them are worked on
+    const auto send_for = [&](int n) {
+      load_words<Number, ALIGNED>(words, x, n, 0, end);
+      if constexpr (PRE_GATE) load_words<Number, ALIGNED>(gates, pre, n, 0, end);
+      load_words<Number, ALIGNED>(inputs, u, n + shift, from, to);
+    };
+    send_for(begin);
     NO_UNROLL
     for (int first = begin; first < end; first += 2 * times) {
       UNROLL
       for (int r = 0; r < 2; ++r) {
         if (first + r * times >= end) break;
-        load_times<Number, PRE_GATE, ALIGNED>(g, x, pre, first + r * times, 0, end);
-        load_times<Number, false, ALIGNED>(window[r], u, u, first + r * times + shift, from, to);
+        unpack<Number>(g, words);
+        if constexpr (PRE_GATE) multiply<Number>(g, gates);
+        unpack<Number>(window[r], inputs);
+        send_for(first + (r + 1) * times);
         UNROLL
         for (int c = 0; c < each; ++c)
           UNROLL for (int i = 0; i < times; ++i) {

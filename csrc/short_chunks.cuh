@@ -7,6 +7,9 @@ namespace short_conv {
 
 constexpr int warps = 4;  // of a block, each on its own
 
+// What comes with y: nothing, its gate, or the input whose products with x are summed.
+enum class Side { none, gate, input };
+
 struct Chunk {
   int channel, number;
 };
@@ -29,6 +32,23 @@ DEVICE unsigned end_of_tiles(const ShortArguments& a, Chunk chunk) {
   const unsigned end = first_tile(a, chunk) + a.tiles_per_chunk, every = unsigned(a.batch) * a.tiles;
   return end < every ? end : every;
 }
+
+// One of a channel's tiles; the next one is found without a division.
+struct Cursor {
+  unsigned number;
+  int batch, of_item;  // the batch item, and the tile's number among its own
+
+  DEVICE Cursor at(const ShortArguments& a, unsigned number) {
+    return {number, int(number / a.tiles), int(number % a.tiles)};
+  }
+
+  METHOD void advance(const ShortArguments& a) {
+    ++number;
+    if (++of_item == a.tiles) of_item = 0, ++batch;
+  }
+
+  METHOD int begin(const ShortArguments& a) const { return a.first + of_item * tile; }  // in the time of x
+};
 
 // `slots` numbers in shared memory: taps in the order of lags from number `first` on, zeros elsewhere.
 DEVICE void place_taps(const ShortArguments& a, unsigned to, int channel, int first, int slots, int lane) {

@@ -6,7 +6,7 @@
 //   dw[8 m + n] = sum_t X[t - 8 m] u[t + n + lead],     0 <= m < 16, 0 <= n < 8:
 //
 // the product of 16 rows of X, each eight samples further back, and eight columns of u, each one sample further on.
-// Sixteen t are one product of all 128 taps. Sums: (chunk, channel, 128 + 1), the bias' behind.
+// Sixteen t, in any order, are one product of all 128 taps. Sums: (chunk, channel, 128 + 1), the bias' behind.
 #pragma once
 
 #include "short_stages.cuh"
@@ -25,30 +25,42 @@ KERNEL(warps * 32, 4) short_product_sums(ShortArguments a) {
   const int lane = ptx::thread() % 32, g = lane / 4, t = lane % 4;
   const Chunk chunk = chunk_of_warp(a);
   if (chunk.number >= a.chunks) return;
-  const S stages = {memory::shared_base() + ptx::thread() / 32 * S::bytes, first_tile(a, chunk), end_of_tiles(a, chunk)};
-  stages.template begin<ALIGNED>(a, chunk.channel, most_taps, tile + 16, lane);
+  Cursor cursor = Cursor::at(a, first_tile(a, chunk));
+  const unsigned shared = memory::shared_base() + ptx::thread() / 32 * S::bytes;
+  S stages = {shared, chunk.channel, end_of_tiles(a, chunk), cursor};
+  stages.template begin<ALIGNED>(a, lane);
 
-  // Lane l names row l % 8 of matrix l / 8: the first eight m and the others, of the first eight t, then of the next.
-  const int piece = most_taps / 8 - lane % 8 - lane / 8 % 2 * 8 + lane / 16;
-  const unsigned word = (2 * t + g + a.lead) / 2 * 4, selector = (g + a.lead) % 2 ? 0x5432 : 0x3210;
+  // Of 64 t a lane has 16 that follow each other, and gives four to each of four products. What the upper eight m have
+  // to do with them, the lower eight had with the 64 t before. The window's pieces lie in order.
+  const int piece = most_taps / 8 - g + t * 2;
+  const unsigned word = (16 * t + g + a.lead) / 2 * 4, selector = (g + a.lead) % 2 ? 0x5432 : 0x3210;
   float sums[4] = {}, bias = 0.0f;
   NO_UNROLL
-  for (unsigned number = stages.first; number < stages.end; ++number) {
-    const auto stage = stages.template next<ALIGNED>(a, chunk.channel, number, most_taps, tile + 16, lane);
-    const int left = a.shift - a.lead + a.out_length - (a.first + int(number % a.tiles) * tile);
+  for (; cursor.number < stages.end; cursor.advance(a)) {
+    const auto stage = stages.template next<ALIGNED>(a, lane);
+    const int left = a.shift - a.lead + a.out_length - cursor.begin(a);
     const int times = left < tile ? left : tile;
-    const auto column = [&](int at) {
-      const unsigned from = stage.side.base + word + at * 2;
-      return ptx::permute_bytes(memory::load_shared<unsigned>(from), memory::load_shared<unsigned>(from + 4), selector);
-    };
+    const unsigned window = stage.window.base + piece * 16, side = stage.side.base + word;
     float products[4] = {};  // of one tile: the unit that makes them rounds towards zero
+    uint4 x[2][2];           // of these 64 t and of the 64 before, in turn
+    UNROLL
+    for (int i = 0; i < 2; ++i) x[1][i] = memory::load_shared<uint4>(window - 128 + i * 16);
     NO_UNROLL
-    for (int first = 0; first < times; first += 64) {
+    for (int first = 0; first < times; first += 128) {
       UNROLL
-      for (int at = 0; at < 64; at += 16) {
-        unsigned x[4];
-        ptx::load_matrix<false>(x, stage.window.base + stage.window.place(piece + (first + at) / 8));
-        ptx::mma(Number(), products, uint4{x[0], x[1], x[2], x[3]}, column(first + at), column(first + at + 8));
+      for (int turn = 0; turn < 2; ++turn) {
+        const unsigned at = (first + turn * 64) * 2;
+        unsigned u[9];
+        UNROLL
+        for (int i = 0; i < 9; ++i) u[i] = memory::load_shared<unsigned>(side + at + i * 4);
+        UNROLL
+        for (int i = 0; i < 8; ++i) u[i] = ptx::permute_bytes(u[i], u[i + 1], selector);
+        UNROLL
+        for (int i = 0; i < 2; ++i) {
+          const uint4 now = x[turn][i] = memory::load_shared<uint4>(window + at + i * 16), old = x[1 - turn][i];
+          ptx::mma(Number(), products, uint4{now.x, old.x, now.y, old.y}, u[4 * i], u[4 * i + 1]);
+          ptx::mma(Number(), products, uint4{now.z, old.z, now.w, old.w}, u[4 * i + 2], u[4 * i + 3]);
+        }
       }
     }
     UNROLL

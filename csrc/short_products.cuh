@@ -2,7 +2,7 @@
 // many multiplications by FMA would take longer than the rows from memory.
 //
 // Sixteen outputs that follow each other are the product of a Toeplitz matrix of taps and the column of the samples that
-// they see. Eight such columns, 16 samples apart, are a product's right side; `steps` products, each with 16 rows of
+// they see. Eight such columns, 16 samples apart, are a product's right side; STEPS products, each with 16 rows of
 // samples, make all of it:
 //
 //   s[16 r + c] = sum over steps and p of w[c - p + 16 step] X[16 r + p - 16 step],     c, p and r from 0.
@@ -12,33 +12,38 @@
 // the power of two that takes the largest tap of the filter to 1 at least: fp16 has no exponents for others.
 #pragma once
 
-#include "short_stages.cuh"
+#include "short_gram.cuh"
 
 namespace short_conv {
 
-constexpr int most_steps = 10;                   // 15 places of an output, 128 taps and 7 slots before them
-constexpr int pairs = 2 * most_steps + 1;        // v from -1 on
-constexpr int slots_before = 16;                 // that the pairs reach back beyond w[0]
-constexpr int padded_slots = slots_before + 16 * most_steps;
+// Of few taps x with its gate applied is a sum of two 16-bit numbers too. Of more it is rounded.
+template <int STEPS, bool PRE_GATE>
+constexpr bool exact = PRE_GATE && STEPS == 2;
 
-template <class Number, bool PRE_GATE, bool POST_GATE>
-using ProductStages = Stages<Number, tile + 16 * (most_steps - 1), tile, run / 8, PRE_GATE, POST_GATE>;
+template <class Number, int STEPS, bool PRE_GATE, Side SIDE>
+using ProductStages =
+    Stages<Number, tile + 16 * (STEPS - 1), tile, run / 8, PRE_GATE, SIDE != Side::none, exact<STEPS, PRE_GATE>>;
 
-template <class Number, bool PRE_GATE>
-DEVICE constexpr unsigned product_bytes() {
-  return warps * (ProductStages<Number, PRE_GATE, true>::bytes + padded_slots * 4);
+constexpr int slots_before = 16;  // that the pairs reach back beyond w[0]
+DEVICE constexpr int padded_slots(int steps) { return slots_before + 16 * steps; }
+
+// That the registers suffice for: the matrix stays in them, and the sums.
+DEVICE constexpr int blocks_of_products(int steps, bool pre_gate, Side side) {
+  return steps > 5 ? 3 : side != Side::input ? 5 : pre_gate ? 3 : 4;
 }
 
+template <int STEPS>
 struct Toeplitz {
+  static constexpr int pairs = 2 * STEPS + 1;  // v from -1 on
   unsigned high[pairs], low[pairs];
   float inverse;  // of what both are scaled by
 };
 
-template <class Number>
-DEVICE Toeplitz toeplitz_of(unsigned slots, int lane) {
-  Toeplitz w;
+template <class Number, int STEPS>
+DEVICE Toeplitz<STEPS> toeplitz_of(unsigned slots, int lane) {
+  Toeplitz<STEPS> w;
   float largest = 0.0f;
-  for (int slot = lane; slot < padded_slots; slot += 32)
+  for (int slot = lane; slot < padded_slots(STEPS); slot += 32)
     largest = fmaxf(largest, fabsf(memory::load_shared<float>(slots + slot * 4)));
   const unsigned exponent = ptx::maximum_over_warp(ptx::as_unsigned(largest)) >> 23;
   const unsigned kept = exponent < 1 ? 1 : exponent > 253 ? 253 : exponent;
@@ -46,7 +51,7 @@ DEVICE Toeplitz toeplitz_of(unsigned slots, int lane) {
   w.inverse = ptx::as_float(kept << 23);
   const unsigned own = slots + (slots_before + lane / 4 - lane % 4 * 2) * 4;
   UNROLL
-  for (int i = 0; i < pairs; ++i) {
+  for (int i = 0; i < w.pairs; ++i) {
     const unsigned at = own + (i - 1) * 32;
     const float first = memory::load_shared<float>(at) * scale, second = memory::load_shared<float>(at - 4) * scale;
     w.high[i] = ptx::pack(Number(), first, second);
@@ -57,22 +62,26 @@ DEVICE Toeplitz toeplitz_of(unsigned slots, int lane) {
 }
 
 // 256 outputs of a tile, number 0 or 1, from the window into the side, where their gate is.
-template <class Number, bool POST_GATE>
-DEVICE void multiply(const Toeplitz& w, Tile<Number> window, Tile<Number> side, int half, int steps, float bias, int lane) {
+// `rest` is what belongs to the window where EXACT.
+template <class Number, int STEPS, bool POST_GATE, bool EXACT>
+DEVICE void multiply(const Toeplitz<STEPS>& w, Tile<Number> window, Tile<Number> rest, Tile<Number> side, int half,
+                     float bias, int lane) {
   float s[2][4] = {};
   // Lane l names row l % 8 of matrix l / 8: of the first eight columns two halves of 16 bytes, then of the others.
   const int column = half * 16 + lane / 16 * 8 + lane % 8, part = lane / 8 % 2;
   UNROLL
-  for (int step = 0; step < most_steps; ++step) {
-    if (step >= steps) break;
-    unsigned x[4];
-    ptx::load_matrix<false>(x, window.base + window.place((column + steps - 1 - step) * 2 + part));
+  for (int step = 0; step < STEPS; ++step) {
+    unsigned x[4], more[4];
+    const unsigned at = window.place((column + STEPS - 1 - step) * 2 + part);
+    ptx::load_matrix<false>(x, window.base + at);
+    if constexpr (EXACT) ptx::load_matrix<false>(more, rest.base + at);
     const uint4 high = {w.high[2 * step + 1], w.high[2 * step + 2], w.high[2 * step], w.high[2 * step + 1]};
     const uint4 low = {w.low[2 * step + 1], w.low[2 * step + 2], w.low[2 * step], w.low[2 * step + 1]};
     UNROLL
     for (int i = 0; i < 2; ++i) {
       ptx::mma(Number(), s[i], high, x[2 * i], x[2 * i + 1]);
       ptx::mma(Number(), s[i], low, x[2 * i], x[2 * i + 1]);
+      if constexpr (EXACT) ptx::mma(Number(), s[i], high, more[2 * i], more[2 * i + 1]);
     }
   }
   unsigned gates[4];
@@ -90,34 +99,44 @@ DEVICE void multiply(const Toeplitz& w, Tile<Number> window, Tile<Number> side, 
   }
 }
 
-template <class Number, bool PRE_GATE, bool POST_GATE, bool ALIGNED>
-KERNEL(warps * 32, 3) short_products(ShortArguments a) {
-  using S = ProductStages<Number, PRE_GATE, POST_GATE>;
+template <class Number, int STEPS, bool PRE_GATE, Side SIDE, bool ALIGNED>
+KERNEL(warps * 32, blocks_of_products(STEPS, PRE_GATE, SIDE)) short_products(ShortArguments a) {
+  static_assert(SIDE != Side::input || STEPS == 2);  // as far back as the sums reach
+  using S = ProductStages<Number, STEPS, PRE_GATE, SIDE>;
   const int lane = ptx::thread() % 32;
-  const unsigned shared = memory::shared_base() + ptx::thread() / 32 * (S::bytes + padded_slots * 4);
+  const unsigned shared = memory::shared_base() + ptx::thread() / 32 * (S::bytes + padded_slots(STEPS) * 4);
   const Chunk chunk = chunk_of_warp(a);
   if (chunk.number >= a.chunks) return;
-  const int steps = (a.lead + a.taps + 14) / 16 + 1, before = (steps - 1) * 16;
-  const S stages = {shared, first_tile(a, chunk), end_of_tiles(a, chunk)};
-  stages.template begin<ALIGNED>(a, chunk.channel, before, tile, lane);
+  Cursor cursor = Cursor::at(a, first_tile(a, chunk));
+  S stages = {shared, chunk.channel, end_of_tiles(a, chunk), cursor};
+  stages.template begin<ALIGNED>(a, lane);
 
   const unsigned slots = shared + S::bytes;
-  place_taps(a, slots, chunk.channel, slots_before + a.lead, padded_slots, lane);
+  place_taps(a, slots, chunk.channel, slots_before + a.lead, padded_slots(STEPS), lane);
   ptx::warp_barrier();
-  const Toeplitz w = toeplitz_of<Number>(slots, lane);
+  const Toeplitz<STEPS> w = toeplitz_of<Number, STEPS>(slots, lane);
   const float bias = a.bias ? memory::load(a.bias + chunk.channel) : 0.0f;
 
+  Gram<Number> gram;
   NO_UNROLL
-  for (unsigned number = stages.first; number < stages.end; ++number) {
-    const auto stage = stages.template next<ALIGNED>(a, chunk.channel, number, before, tile, lane);
-    NO_UNROLL
-    for (int half = 0; half < 2; ++half) multiply<Number, POST_GATE>(w, stage.window, stage.side, half, steps, bias, lane);
+  for (; cursor.number < stages.end; cursor.advance(a)) {
+    const auto stage = stages.template next<ALIGNED>(a, lane);
+    if constexpr (SIDE == Side::input) {
+      gram.add(stage.window, stage.side, a.first, lane);
+      if constexpr (exact<STEPS, PRE_GATE>) gram.add(stage.gates, stage.side, a.first, lane);
+      ptx::warp_barrier();  // y goes where u was read
+    }
+    UNROLL
+    for (int half = 0; half < 2; ++half)
+      multiply<Number, STEPS, SIDE == Side::gate, exact<STEPS, PRE_GATE>>(
+          w, stage.window, stage.gates, stage.side, half, bias, lane);
     ptx::warp_barrier();
-    const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile;
-    stage.side.template put<ALIGNED>(
-        const_cast<Bits<Number>*>(row_of<Number>(a.y, a.y_strides, batch, chunk.channel)), at - a.shift, a.out_length, lane);
+    auto* y = const_cast<Bits<Number>*>(row_of<Number>(a.y, a.y_strides, cursor.batch, chunk.channel));
+    stage.side.template put<ALIGNED>(y, cursor.begin(a) - a.shift, a.out_length, lane);
     ptx::warp_barrier();  // another tile is fetched to where this one was read
   }
+  if constexpr (SIDE == Side::input)
+    gram.store(a.sums + (Index(chunk.number) * a.channels + chunk.channel) * (gram_slots + 1), shared, lane);
 }
 
 }  // namespace short_conv

@@ -24,9 +24,6 @@
 
 namespace short_conv {
 
-// What comes with y: nothing, its gate, or the input whose products with x are summed.
-enum class Side { none, gate, input };
-
 // That the registers suffice for.
 DEVICE constexpr int blocks(Side side, bool pre_gate) { return side != Side::input ? 5 : pre_gate ? 3 : 4; }
 
@@ -95,10 +92,10 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
   if constexpr (SIDE == Side::input)
     for (int q = lane; q < slots; q += 32) memory::store_shared(sums + q * 4, 0.0f);
 
-  const unsigned begin = first_tile(a, chunk), end = end_of_tiles(a, chunk);
+  const unsigned end = end_of_tiles(a, chunk);
   NO_UNROLL
-  for (unsigned number = begin; number < end; ++number) {
-    const int batch = int(number / a.tiles), at = a.first + int(number % a.tiles) * tile, y_at = at - a.shift;
+  for (Cursor cursor = Cursor::at(a, first_tile(a, chunk)); cursor.number < end; cursor.advance(a)) {
+    const int batch = cursor.batch, at = cursor.begin(a), y_at = at - a.shift;
     window.template fetch<ALIGNED>(
         row_of<Number>(a.x, a.x_strides, batch, chunk.channel), at - before, tile + before, a.length, lane);
     if constexpr (PRE_GATE)
@@ -113,8 +110,10 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
     float s[run], given[2][8];
     UNROLL
     for (int i = 0; i < run; ++i) s[i] = bias;
-    if constexpr (SIDE != Side::none)
-      UNROLL for (int part = 0; part < 2; ++part) side.load_group(given[part], lane * 2 + part);
+    if constexpr (SIDE != Side::none) {
+      UNROLL
+      for (int part = 0; part < 2; ++part) side.load_group(given[part], lane * 2 + part);
+    }
 
     // X from sample n of the tile on.
     const auto load = [&](float (&v)[8], int n) {
@@ -142,12 +141,14 @@ KERNEL(warps * 32, blocks(SIDE, PRE_GATE)) short_rows(ShortArguments a) {
       }
     });
 
-    if constexpr (SIDE == Side::input)
-      UNROLL for (int part = 0; part < 2; ++part) {
+    if constexpr (SIDE == Side::input) {
+      UNROLL
+      for (int part = 0; part < 2; ++part) {
         float x[8];
         load(x, lane * run + part * 8 - (a.first > 0 ? a.first : 0));
         total += ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
       }
+    }
 
     UNROLL
     for (int part = 0; part < 2; ++part) {

@@ -2,8 +2,8 @@
 
 Forward, the gradient of the gate and that of u are one kernel: dgate is y with dy for the gate, and du is the
 convolution of gate dy with the taps reversed. Where time is dense, rows of 16 bits are multiplied as matrices, for
-which gate dy is rounded; but of few taps the kernel of du sums the gradients of taps and bias too, of what it has read
-anyway, as it does in float32.
+which gate dy is rounded, but for few taps. In float32, and of few taps in 16 bits, the kernel of du sums the gradients
+of taps and bias too, of what it has read anyway.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def gradients(on, call: ShortCall, needs, dy, u, k, bias, gate):
             du = _convolve_channels(on, adjoint)
         if need_k or need_bias:
             sums = _sum_channels(on, adjoint, u, call.start(k))
-    elif adjoint.number != "fp32" and k.shape[1] > kernels.FUSED_TAPS:
+    elif adjoint.number != "fp32" and k.shape[1] + _lead(adjoint) > kernels.FUSED_SLOTS:
         if need_u:
             du = _convolve_rows(on, adjoint)
         if need_k or need_bias:
@@ -81,14 +81,14 @@ def _convolve_rows(on, job: Job) -> torch.Tensor:
         return y
     arguments, aligned = _row_arguments(job, job.side, y, k)
     arguments.first, arguments.tiles = arguments.shift, -(-job.samples // kernels.TILE)
-    gates = job.pre_gate is not None, job.side is not None
+    how = job.pre_gate is not None, "none" if job.side is None else "gate", aligned
     if job.number != "fp32":
         _cut_into_chunks(arguments)
-        kernel = kernels.products(job.number, *gates, aligned)
+        kernel = kernels.products(job.number, arguments.lead + arguments.taps, *how)
     else:
         arguments.tiles_per_chunk, arguments.chunks_together = 1, arguments.tiles
         arguments.chunks = arguments.tiles * arguments.batch
-        kernel = kernels.rows(job.number, gates[0], "gate" if gates[1] else "none", aligned)
+        kernel = kernels.rows(job.number, *how)
     _launch_rows(on, kernel, arguments)
     return y
 
@@ -97,16 +97,21 @@ def _differentiate_rows(on, job: Job, u):
     """The result, and the sums of its products with u."""
     du, k, u = result_of(job), filters_of(job), rows(u, u.dtype)
     arguments, aligned = _row_arguments(job, u, du, k)
-    lead = arguments.lead % 4
-    slots = -(-(lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
-    # The bias' gradient is the sum over all of x, of which du may need a part. A tile's window reaches `slots` back.
-    arguments.first = min(arguments.shift, slots)
+    if job.number == "fp32":
+        lead = arguments.lead % 4
+        slots = reach = -(-(lead + arguments.taps) // kernels.GROUP) * kernels.GROUP
+        kernel = kernels.rows(job.number, job.pre_gate is not None, "input", aligned)
+    else:
+        lead, slots, reach = arguments.lead, kernels.FUSED_SLOTS, kernels.FUSED_SLOTS - 1
+        kernel = kernels.products(job.number, slots, job.pre_gate is not None, "input", aligned)
+    # The bias' gradient is the sum over all of x, of which du may need a part. A tile's window reaches that far back.
+    arguments.first = min(arguments.shift, reach)
     end = max(arguments.shift + job.samples, max(arguments.first, 0) + arguments.length)
     arguments.tiles = -(-(end - arguments.first) // kernels.TILE)
     _cut_into_chunks(arguments)
     values = torch.empty(arguments.chunks, arguments.channels, slots + 1, dtype=torch.float32, device=u.device)
     arguments.sums = values.data_ptr()
-    _launch_rows(on, kernels.rows(job.number, job.pre_gate is not None, "input", aligned), arguments)
+    _launch_rows(on, kernel, arguments)
     steps = arguments.channels * (slots + 1), slots + 1, 1
     return du, Sums(values, *steps, lead, slots, job.backwards)
 
@@ -135,10 +140,15 @@ def _shift(job: Job) -> int:
     return -(-job.start // piece) * piece
 
 
+def _lead(job: Job) -> int:
+    """How much later the taps stand for it."""
+    return _shift(job) - job.start
+
+
 def _row_arguments(job: Job, side, y, k):
     """All but how tiles are cut; and whether every row begins on 16 bytes."""
-    shift, arguments = _shift(job), arguments_of(job, side, y, k, row_strides)
-    arguments.shift, arguments.lead, arguments.reversed = shift, shift - job.start, job.backwards
+    arguments = arguments_of(job, side, y, k, row_strides)
+    arguments.shift, arguments.lead, arguments.reversed = _shift(job), _lead(job), job.backwards
     return arguments, aligned_to(16, row_strides, job.x, job.pre_gate, side, y)
 
 
@@ -160,10 +170,10 @@ def _convolve_channels(on, job: Job) -> torch.Tensor:
     y, k = result_of(job), _taps_by_lag(job)
     if y.numel():
         arguments, aligned = _channel_arguments(job, job.side, y, k)
-        arguments.tiles = -(-job.samples // kernels.TIMES)
+        arguments.tiles = -(-job.samples // kernels.times_of_channels(arguments.taps))
         warps = kernels.warps_of_channels(job.number, arguments.channels) * arguments.tiles * arguments.batch
         blocks = kernels.blocks_of(warps, arguments.length, arguments.out_length)
-        kernel = kernels.channels(job.number, job.pre_gate is not None, job.side is not None, aligned)
+        kernel = kernels.channels(job.number, arguments.taps, job.pre_gate is not None, job.side is not None, aligned)
         on.launch(kernel, arguments, (blocks, 1))
     return y
 
@@ -175,7 +185,8 @@ def _sum_channels(on, job: Job, u, start: int) -> Sums:
     arguments.length, arguments.out_length, arguments.shift = u.shape[1], job.x.shape[1], start
     arguments.tiles = -(-arguments.out_length // kernels.TIMES)
     sets = kernels.warps_of_channels(job.number, arguments.channels) * -(-arguments.taps // kernels.GROUP)
-    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, sets)
+    # What a chunk leaves lies far from what the next one does: fewer of them are added up faster.
+    chunks = kernels.chunks_of(arguments.tiles * arguments.batch, 2 * sets)
     arguments.tiles_per_chunk, arguments.chunks = chunks.tiles, chunks.number
     slots, channels = arguments.taps + 1, arguments.channels
     values = torch.empty(chunks.number, slots, channels, dtype=torch.float32, device=u.device)
@@ -205,7 +216,8 @@ def _taps_by_lag(job: Job) -> torch.Tensor:
     """(taps, channels), dense."""
     k = filters_of(job)
     k = k.flip(-1) if job.backwards else k
-    return k.repeat_interleave(job.channels // k.shape[0], 0).t().contiguous()
+    filters, taps = k.shape
+    return k.t()[..., None].expand(taps, filters, job.channels // filters).reshape(taps, -1).contiguous()
 
 
 # ---- both

@@ -12,12 +12,14 @@ from .plans import Kernel
 NUMBERS = {"fp16": ("short_conv::Fp16", 2), "bf16": ("short_conv::Bf16", 2), "fp32": ("short_conv::Fp32", 4)}
 MOST_TAPS = 128
 GROUP = 8  # taps, or times, that are worked on together
-FUSED_TAPS = 13  # up to which, in 16 bits, du and the sums are best made of one reading, without matrix products
+FUSED_SLOTS = 17  # taps and those they stand later, up to which, in 16 bits, du and the sums are made of one reading
 TILE = 512  # samples of a row that a warp works on at a time
 TIMES = 64  # samples of each channel that a warp works on, where channels are dense
+TIMES_OF_FEW = 128  # the same, of taps as few as those that stay in registers
+_FEW = (4, 16)  # such taps
 WARPS = 4  # of a block
 SUMS = 8192  # chunks that sums of gradients are cut into, over all channels; it may not depend on the device
-_STEPS = -(-(MOST_TAPS + GROUP - 2) // 16) + 1  # products for the most taps
+_STEPS = {2: 5, 5: 5, 10: 3}  # products of a convolution that kernels are made for, and their blocks
 _STAGES = 3  # tiles that a warp has on their way or is working on
 _MOST = 2**31 - 2**13  # samples of a row, or tiles, that fit a signed number of 32 bits with what lies about them
 _MOST_WARPS = 2**32 - 1
@@ -39,13 +41,15 @@ def rows(number: str, pre_gate: bool, side: str, aligned: bool) -> Kernel:
     return _kernel("short_rows.cuh", name, blocks, shared_bytes(number, pre_gate, side))
 
 
-def products(number: str, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
-    """Convolves 16-bit rows whose time is dense by matrix products."""
+def products(number: str, slots: int, pre_gate: bool, side: str, aligned: bool) -> Kernel:
+    """Convolves 16-bit rows whose time is dense, of so many taps with those they stand later; `side` as of `rows`."""
     tag, sample = NUMBERS[number]
-    name = f"short_conv::short_products<{tag}, {_flag(pre_gate)}, {_flag(post_gate)}, {_flag(aligned)}>"
-    window, side = _up((TILE + 16 * (_STEPS - 1)) * sample), TILE * sample
-    stage = window * (2 if pre_gate else 1) + side
-    return _kernel("short_products.cuh", name, 3, WARPS * (_STAGES * stage + 16 * (_STEPS + 1) * 4))
+    # Sixteen outputs that follow each other see slots + 15 samples, from any place of the first product on.
+    steps = min(steps for steps in _STEPS if steps > (slots + 14) // 16)
+    name = f"short_conv::short_products<{tag}, {steps}, {_flag(pre_gate)}, short_conv::Side::{side}, {_flag(aligned)}>"
+    stage = _up((TILE + 16 * (steps - 1)) * sample) * (2 if pre_gate else 1) + TILE * sample
+    blocks = _STEPS[steps] if side != "input" else 3 if pre_gate else 4
+    return _kernel("short_products.cuh", name, blocks, WARPS * (_STAGES * stage + 16 * (steps + 1) * 4))
 
 
 def product_sums(number: str, pre_gate: bool, aligned: bool) -> Kernel:
@@ -56,18 +60,28 @@ def product_sums(number: str, pre_gate: bool, aligned: bool) -> Kernel:
     return _kernel("short_product_sums.cuh", name, 4, WARPS * _STAGES * (window * (2 if pre_gate else 1) + side))
 
 
-def channels(number: str, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
+def channels(number: str, taps: int, pre_gate: bool, post_gate: bool, aligned: bool) -> Kernel:
     """Convolves where the channels are dense."""
     tag, _ = NUMBERS[number]
-    name = f"short_conv::short_channels<{tag}, {_flag(pre_gate)}, {_flag(post_gate)}, {_flag(aligned)}>"
-    return _kernel("short_channels.cuh", name, 4)
+    flags = f"{_flag(pre_gate)}, {_flag(post_gate)}, {_flag(aligned)}"
+    few = min((few for few in _FEW if few >= taps), default=None)
+    if few is None:
+        return _kernel("short_channels.cuh", f"short_conv::short_channels<{tag}, {flags}>", 4)
+    gated = pre_gate or post_gate
+    blocks = (4 if gated else 6) if few <= 4 else 3 if gated else 4
+    return _kernel("short_channels_few.cuh", f"short_conv::short_channels_few<{tag}, {few}, {flags}>", blocks)
+
+
+def times_of_channels(taps: int) -> int:
+    """Of a tile of `channels`."""
+    return TIMES_OF_FEW if taps <= max(_FEW) else TIMES
 
 
 def channel_sums(number: str, pre_gate: bool, aligned: bool) -> Kernel:
     """Sums of the gradients of taps and bias, where the channels are dense."""
     tag, _ = NUMBERS[number]
     name = f"short_conv::short_channels_sums<{tag}, {_flag(pre_gate)}, {_flag(aligned)}>"
-    return _kernel("short_channels.cuh", name, 4)
+    return _kernel("short_channels.cuh", name, 3 if pre_gate else 4)
 
 
 def all_kernels() -> Iterator[Kernel]:
@@ -75,15 +89,18 @@ def all_kernels() -> Iterator[Kernel]:
     flags = (True, False)
     for number, aligned in product(NUMBERS, flags):
         for pre_gate, post_gate in ((False, False), (False, True), (True, False)):
-            yield channels(number, pre_gate, post_gate, aligned)
+            yield from (channels(number, taps, pre_gate, post_gate, aligned) for taps in (*_FEW, MOST_TAPS))
+            side = "gate" if post_gate else "none"
             if number == "fp32":
-                yield rows(number, pre_gate, "gate" if post_gate else "none", aligned)
+                yield rows(number, pre_gate, side, aligned)
             else:
-                yield products(number, pre_gate, post_gate, aligned)
+                yield from (products(number, 16 * steps - 15, pre_gate, side, aligned) for steps in _STEPS)
         for pre_gate in flags:
             yield channel_sums(number, pre_gate, aligned)
-            yield rows(number, pre_gate, "input", aligned)
-            if number != "fp32":
+            if number == "fp32":
+                yield rows(number, pre_gate, "input", aligned)
+            else:
+                yield products(number, FUSED_SLOTS, pre_gate, "input", aligned)
                 yield product_sums(number, pre_gate, aligned)
     yield SUM
 
