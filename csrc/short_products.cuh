@@ -85,7 +85,10 @@ DEVICE void multiply(const Toeplitz<STEPS>& w, Tile<Number> window, Tile<Number>
     }
   }
   unsigned gates[4];
-  if constexpr (POST_GATE) ptx::load_matrix<true>(gates, side.base + side.place(column * 2 + part));
+  if constexpr (POST_GATE) {
+    ptx::load_matrix<true>(gates, side.base + side.place(column * 2 + part));
+    ptx::warp_barrier();  // y goes where lanes have read each other's gates
+  }
   UNROLL
   for (int i = 0; i < 4; ++i) {  // outputs i % 2 * 8 to 7 further, of columns i / 2 * 8 to 7 further
     float2 y = {fmaf(s[i / 2][i % 2 * 2], w.inverse, bias), fmaf(s[i / 2][i % 2 * 2 + 1], w.inverse, bias)};
