@@ -1,0 +1,1 @@
+"""Trainable long convolutions: layers, blocks, models and their training. Sequences are `(batch, channels, time)`."""

@@ -1,0 +1,126 @@
+"""Running what was trained on a stream: block by block, with state, to the same result.
+
+    state = layer.init_state(batch)
+    y, state = layer.stream(block, state)
+
+A state is a dict of tensors, or of such dicts, each tensor with the batch in front: it can be saved, moved to a device
+and indexed by batch with `map_state`. `stream` writes into the state that it is given: `map_state(torch.clone, state)`
+keeps one for later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+# What acts on each time step alone, so that a block of a stream needs no state. Dropout is none in evaluation.
+_POINTWISE = (
+    nn.Identity,
+    nn.GELU,
+    nn.SiLU,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.PReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Hardswish,
+    nn.Mish,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.BatchNorm1d,
+)
+
+
+class Streamable(nn.Module):
+    """A module that has a streaming form. Subclasses give `init_state` and `stream`."""
+
+    def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        """The state before the first sample.
+
+        Args:
+            batch: sequences that run side by side.
+            device, dtype: of the blocks to come; by default those of the parameters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no streaming form")
+
+    def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
+        """The next block of the stream's output, without gradients.
+
+        Args:
+            block: `(batch, channels, n)`, any n from 0 up.
+            state: what `init_state`, `prefill` or the call before gave; it is written into.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no streaming form")
+
+    def prefill(self, x: torch.Tensor) -> dict:
+        """The state after all of x, `(batch, channels, samples)`, in one transform a convolution."""
+        return self.stream(x, self.init_state(x.shape[0], device=x.device, dtype=x.dtype))[1]
+
+    def prepared(self, name: str, make: Callable):
+        """What `make` gives from the parameters, made anew when one of them or of the buffers has changed."""
+        tensors = [*self.parameters(), *self.buffers()]
+        stamp = tuple((id(t), t.data_ptr(), t._version, t.dtype) for t in tensors)
+        kept = self.__dict__.setdefault("_prepared", {})
+        if name not in kept or kept[name][0] != stamp:
+            with torch.no_grad():
+                kept[name] = (stamp, make())
+        return kept[name][1]
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_prepared"}
+
+
+def init_state(module: nn.Module, batch: int, *, device=None, dtype=None) -> dict:
+    """The state of any module that can stream: of this package, of torch where it acts on time steps alone, or a
+    `torch.nn.Sequential` of such.
+
+    Raises:
+        ValueError: for a module that cannot stream, by name and reason.
+    """
+    if isinstance(module, Streamable):
+        return module.init_state(batch, device=device, dtype=dtype)
+    if isinstance(module, nn.Sequential):
+        return {name: init_state(part, batch, device=device, dtype=dtype) for name, part in module.named_children()}
+    _check_pointwise(module)
+    return {}
+
+
+def stream(module: nn.Module, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
+    """The next block through any module that can stream; see `init_state`."""
+    if isinstance(module, Streamable):
+        return module.stream(block, state)
+    if isinstance(module, nn.Sequential):
+        for name, part in module.named_children():
+            block, state[name] = stream(part, block, state[name])
+        return block, state
+    with torch.no_grad():
+        return module(block), state
+
+
+def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: dict) -> dict:
+    """The state with a function applied to each of its tensors.
+
+    >>> map_state(lambda t: t[:1], {"past": torch.zeros(2, 3)})["past"].shape
+    torch.Size([1, 3])
+    """
+    return {
+        name: map_state(function, value) if isinstance(value, dict) else function(value)
+        for name, value in state.items()
+    }
+
+
+def _check_pointwise(module: nn.Module) -> None:
+    if isinstance(module, nn.BatchNorm1d) and (module.training or not module.track_running_stats):
+        raise ValueError("BatchNorm1d in training looks at the whole sequence: call eval() before streaming")
+    if isinstance(module, (nn.Dropout, nn.Dropout1d)) and module.training:
+        raise ValueError(f"{type(module).__name__} in training is random: call eval() before streaming")
+    one = isinstance(module, nn.Conv1d) and module.kernel_size == (1,) and module.stride == (1,)
+    if not (isinstance(module, _POINTWISE) or (one and module.padding == (0,))):
+        raise ValueError(
+            f"{type(module).__name__} has no streaming form; expected layers of longconv_audio.nn, or of torch.nn what "
+            "acts on each time step alone"
+        )

@@ -1,0 +1,1 @@
+"""Training, evaluating and running models: data, the loop, checkpoints."""
