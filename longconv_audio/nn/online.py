@@ -81,27 +81,31 @@ class OnlineConvolution:
         Raises:
             ValueError: for a block or a state of another shape.
         """
-        past, pending, count = state["past"], state["pending"], state["count"]
-        self._check(block, past)
-        with torch.autocast(block.device.type, enabled=False):
-            at = self._common(state)
-            x = block.to(past.dtype)
-            y = x.new_empty(x.shape[0], pending.shape[1], x.shape[2])
-            done = 0
-            while done < x.shape[2]:
-                left = x.shape[2] - done
-                if left > self.base and left * _LARGE >= self.frame:
-                    y[..., done:] = self._all_at_once(x[..., done:], past, pending, at)
-                    done, at = x.shape[2], 0
-                else:
-                    n = self._step(at, left)
-                    y[..., done : done + n] = self._within(x[..., done : done + n], past, pending, at)
-                    done, at = done + n, at + n
-                    if at % self.base == 0:
-                        self._tile(past, pending, at)
+        self._check(block, state["past"])
+        if torch.is_autocast_enabled(block.device.type):
+            with torch.autocast(block.device.type, enabled=False):
+                return self._advance(block, state), state
+        return self._advance(block, state), state
+
+    def _advance(self, block, state: dict):
+        past, pending = state["past"], state["pending"]
+        start = at = self._common(state)
+        x, size = block.to(past.dtype), block.shape[2]
+        parts, done = [], 0
+        while done < size or not parts:
+            left = size - done
+            if left > self.base and left * _LARGE >= self.frame:
+                parts.append(self._all_at_once(x[..., done:], past, pending, at))
+                done, at = size, 0
+            else:
+                n = self._step(at, left)
+                parts.append(self._within(x[..., done : done + n], past, pending, at))
+                done, at = done + n, at + n
+                if n and at % self.base == 0:
+                    self._tile(past, pending, at)
                     at %= self.frame
-            count.fill_(at)
-        return y.to(block.dtype), state
+        state["count"].add_(at - start)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(block.dtype)
 
     def _step(self, at: int, left: int) -> int:
         """Samples to take next: up to a base block's end, or else a power of two that their place is a multiple of."""
@@ -131,7 +135,7 @@ class OnlineConvolution:
     def _tile(self, past, pending, at: int) -> None:
         """Adds what the last inputs of a tile that ends here give to outputs to come."""
         if at == self.frame:
-            past[..., : self.frame] = past[..., self.frame :].clone()
+            past[..., : self.frame] = past[..., self.frame :]
             self._carry(past, pending)
             return
         size, now = at & -at, self.frame + at
@@ -183,6 +187,7 @@ class OnlineConvolution:
         places = torch.arange(self.frame, device=past.device) + state["count"].to(past.device)[:, None]
         past[..., : self.frame] = past.gather(2, places[:, None].expand(-1, past.shape[1], -1))
         self._carry(past, state["pending"])
+        state["count"].zero_()
         return 0
 
     def _check(self, block, past) -> None:
