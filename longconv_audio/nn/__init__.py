@@ -1,1 +1,33 @@
 """Trainable long convolutions: layers, blocks, models and their training. Sequences are `(batch, channels, time)`."""
+
+from . import functional
+from .bidirectional import Bidirectional
+from .conv1d import LongConv1d
+from .depthwise import DepthwiseLongConv
+from .fir import FIRFilter
+from .hyena import HyenaOperator
+from .kernel_layer import KernelLayer
+from .online import OnlineConvolution
+from .parameter_groups import parameter_groups
+from .s4d import S4D
+from .sgconv import SGConv
+from .streaming import Streamable, StreamingModel, init_state, map_state, stream
+
+__all__ = [
+    "S4D",
+    "Bidirectional",
+    "DepthwiseLongConv",
+    "FIRFilter",
+    "HyenaOperator",
+    "KernelLayer",
+    "LongConv1d",
+    "OnlineConvolution",
+    "SGConv",
+    "Streamable",
+    "StreamingModel",
+    "functional",
+    "init_state",
+    "map_state",
+    "parameter_groups",
+    "stream",
+]

@@ -101,6 +101,47 @@ def stream(module: nn.Module, block: torch.Tensor, state: dict) -> tuple[torch.T
         return module(block), state
 
 
+class StreamingModel:
+    """A model on one stream, with the state kept inside.
+
+    Args:
+        model: any module that `init_state` takes, in evaluation.
+        batch: sequences that run side by side.
+
+    Raises:
+        ValueError: for a model in training, and one that cannot stream.
+
+    What `process` gives for blocks of any size is what the model would give for the whole, cut in the same places
+    (a layer that lowers the rate answers with fewer samples, when it has them).
+
+    >>> model = StreamingModel(nn.Sequential(nn.GELU(), nn.Conv1d(2, 3, 1)).eval())
+    >>> model.process(torch.ones(1, 2, 5)).shape
+    torch.Size([1, 3, 5])
+    """
+
+    def __init__(self, model: nn.Module, batch: int = 1):
+        if model.training:
+            raise ValueError(f"{type(model).__name__} is in training: call eval() before streaming")
+        self.model, self.batch = model, batch
+        self.reset()
+
+    def process(self, block: torch.Tensor) -> torch.Tensor:
+        """The model's answer to the next block, `(batch, channels, n)`."""
+        y, self.state = stream(self.model, block, self.state)
+        return y
+
+    def prefill(self, x: torch.Tensor) -> None:
+        """Begins anew, with x as what was heard so far."""
+        self.reset()
+        self.process(x)
+
+    def reset(self) -> None:
+        """Forgets the stream so far."""
+        parameter = next(self.model.parameters(), None)
+        device, dtype = (None, None) if parameter is None else (parameter.device, parameter.dtype)
+        self.state = init_state(self.model, self.batch, device=device, dtype=dtype)
+
+
 def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: dict) -> dict:
     """The state with a function applied to each of its tensors.
 
