@@ -44,7 +44,6 @@ def read_data(
     settings: DataSettings | None = None,
     *,
     labelled: bool = True,
-    skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainingData:
     """A training and a validation set from files; each file is read once, so that a bad one is known now.
@@ -54,7 +53,6 @@ def read_data(
             file, or a manifest, which are cut into clips one after the other.
         settings: of the clips and the split.
         labelled: whether there are classes.
-        skip_bad: leave out files that cannot be read, with a note, where the default is to fail.
         progress: called with the number of files read, and of all.
 
     Raises:
@@ -68,7 +66,7 @@ def read_data(
         recordings = mark_validation(recordings, settings.validation_list, data)
     recordings = [recording for recording in recordings if recording.split != "test"]
     _expect_splits(recordings, data)
-    stretches, store, notes = measure(recordings, settings.rate, skip_bad, progress)
+    stretches, store, notes = measure(recordings, settings.rate, settings.skip_bad, progress)
     samples = max(round(settings.clip_seconds * store.rate), 1)
     classes = sorted({stretch.recording.label for stretch in stretches}) if labelled else []
     if labelled and len(classes) < 2:

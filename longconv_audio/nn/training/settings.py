@@ -57,6 +57,7 @@ class DataSettings:
         validation: the share of each class to validate with, where the data do not say.
         validation_list: a file with the paths to validate with, one a line, instead.
         seed: of the split.
+        skip_bad: leave out files that cannot be read, with a note, where the default is to fail.
     """
 
     clip_seconds: float = 1.0
@@ -64,6 +65,7 @@ class DataSettings:
     validation: float = 0.1
     validation_list: str | None = None
     seed: int = 0
+    skip_bad: bool = False
 
     def __post_init__(self):
         _expect(0 < self.clip_seconds < math.inf, "clip_seconds", self.clip_seconds, "seconds above 0")

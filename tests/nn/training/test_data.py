@@ -17,6 +17,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHORT = DataSettings(clip_seconds=0.1, validation=0.25)
 
+SKIPPING = DataSettings(clip_seconds=0.1, validation=0.25, skip_bad=True)
+
 
 def names(clips):
     return [stretch.recording.name for stretch in clips.stretches]
@@ -231,7 +233,7 @@ class TestBadFiles:
             expected = r"low/1\.flac: decoding failed after"
         with pytest.raises(error, match=expected):
             read_data(data, SHORT)
-        sets = read_data(data, SHORT, skip_bad=True)
+        sets = read_data(data, SKIPPING)
         assert len(sets.training) + len(sets.validation) == 5
         assert [note for note in sets.notes if note.startswith("skipped: ") and bad.name in note]
 
@@ -240,11 +242,11 @@ class TestBadFiles:
         for path in (data / "low").iterdir():
             path.write_bytes(b"nothing")
         with pytest.raises(UnreadableError, match="holds 1 class, high"):
-            read_data(data, SHORT, skip_bad=True)
+            read_data(data, SKIPPING)
         for path in (data / "high").iterdir():
             path.write_bytes(b"nothing")
         with pytest.raises(UnreadableError, match="none of 4 recordings can be read, of which the first"):
-            read_data(data, SHORT, skip_bad=True)
+            read_data(data, SKIPPING)
 
     def test_cut_short_is_said(self, rng, tmp_path):
         data = write_classes(tmp_path, rng, count=2)
