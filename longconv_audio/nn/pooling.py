@@ -131,7 +131,10 @@ class UNetStage(Streamable):
         self.up = UpPool(expand * channels, channels, pool)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.up(self.inner(self.down(x)), x.shape[-1])
+        coarse = self.down(x)
+        if coarse.shape[-1]:
+            coarse = self.inner(coarse)
+        return x + self.up(coarse, x.shape[-1])
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         parts = {"down": self.down, "inner": self.inner, "up": self.up}
