@@ -286,16 +286,16 @@ class _Trainer:
                 if self.interruption.asked and distributed.ranks() == 1:
                     self._look()
                 with self._autocast():
-                    losses, hits = self.task.losses(
+                    losses, taken = self.task.losses(
                         self.model, batch.clips.to(self.device), batch.labels.to(self.device)
                     )
-                weights = batch.weights.double()
-                parts = (losses.cpu().double() * weights, hits.cpu().double() * weights, weights)
-                sums += torch.stack([part.sum() for part in parts])
-        loss, hits, count = distributed.summed(sums, self.device).tolist()
+                right = (taken.cpu() == batch.labels).double()
+                for index, part in enumerate((losses.cpu().double(), right, torch.ones(()))):
+                    sums[index] += (part * batch.weights).sum()
+        loss, right, count = distributed.summed(sums, self.device).tolist()
         if not math.isfinite(loss):
             self._refuse(f"validation's loss is {loss}", self.position.step - 1)
-        return self.task.figures(loss / count, hits / count)
+        return self.task.figures(loss / count, right / count)
 
     def _end_epoch(self, figures: dict[str, float]) -> None:
         """Writes down an epoch, keeps the model if it is the best, and saves."""

@@ -17,7 +17,7 @@ from . import distributed
 from .augmentation import augmentation
 from .data import TrainingData, read_data
 from .loop import Result, Step, train
-from .run_folder import read_settings
+from .run_folder import check_free, read_settings
 from .settings import AugmentationSettings, DataSettings, TrainingSettings
 
 MODELS = {"classifier": (Classifier, ClassifierConfig), "waveform": (WaveformModel, WaveformModelConfig)}
@@ -61,7 +61,9 @@ class Recipe:
         network = {name: value for name, value in given.items() if name not in used}
         for name in network:
             if name not in known:
-                raise OptionError(f"--{name.replace('_', '-')}: a {model} model has none; expected it for another model")
+                raise OptionError(
+                    f"--{name.replace('_', '-')}: a {model} model has none; expected it for another model"
+                )
         return Recipe(model, (self.network if model == self.model else {}) | network, **parts)
 
     def build(self, classes: tuple[str, ...], sample_rate: int) -> torch.nn.Module:
@@ -132,7 +134,13 @@ def carry_out(
     place = distributed.choose_device(device)
     with distributed.process_group(place):
         labelled = recipe.model == "classifier"
-        sets = distributed.from_first(lambda: read_data(data, recipe.data, labelled=labelled, progress=on_file))
+
+        def read() -> TrainingData:
+            if not resume:
+                check_free(Path(run), overwrite)  # nobody waits for the data to learn this
+            return read_data(data, recipe.data, labelled=labelled, progress=on_file)
+
+        sets = distributed.from_first(read)
         model = recipe.build(sets.training.classes, sets.training.rate)
         augment = augmentation(recipe.augmentation, sets.training.rate)
         on_start(sets, model)

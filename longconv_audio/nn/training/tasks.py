@@ -16,9 +16,10 @@ class Task:
 
     Args:
         name: of the task.
-        losses: `(model, clips (B, 1, L), labels (B,)) -> (losses (B,), hits (B,))`, a hit being 1 where a clip's label
-            is right.
-        figures: from the mean of the losses and of the hits to what a person reads, the figure that counts first.
+        losses: `(model, clips (B, 1, L), labels (B,)) -> (losses (B,), taken (B,))`: what each clip is taken for; the
+            labels where there are no classes.
+        figures: from the mean of the losses and the share of clips taken for what they are to what a person reads, the
+            figure that counts first.
         rank: a tuple from the figures, the larger the better.
     """
 
@@ -30,28 +31,27 @@ class Task:
 
 def _classified(model, clips: torch.Tensor, labels: torch.Tensor):
     logits = model(clips).float()
-    return F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(1) == labels).float()
+    return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(1)
 
 
 def _predicted(model, clips: torch.Tensor, labels: torch.Tensor):
     from longconv_audio.nn.models import mu_law_encode
 
     codes = mu_law_encode(clips[:, 0])
-    losses = F.cross_entropy(model(codes).float(), codes, reduction="none").mean(1)
-    return losses, torch.zeros_like(losses)
+    return F.cross_entropy(model(codes).float(), codes, reduction="none").mean(1), labels
 
 
 CLASSIFICATION = Task(
     "classification",
     _classified,
-    lambda loss, hits: {"accuracy": hits, "loss": loss},
+    lambda loss, right: {"accuracy": right, "loss": loss},
     # Where two epochs classify as many clips rightly, the surer one is better.
     lambda figures: (figures["accuracy"], -figures["loss"]),
 )
 NEXT_SAMPLE = Task(
     "next sample",
     _predicted,
-    lambda loss, hits: {"bits_per_sample": loss / math.log(2), "loss": loss},
+    lambda loss, right: {"bits_per_sample": loss / math.log(2), "loss": loss},
     lambda figures: (-figures["loss"],),
 )
 

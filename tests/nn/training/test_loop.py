@@ -241,9 +241,9 @@ class TestMishaps:
         calls = []
 
         def losses(model, clips, labels):
-            values, hits = CLASSIFICATION.losses(model, clips, labels)
+            values, taken = CLASSIFICATION.losses(model, clips, labels)
             calls.append(model.training)
-            return values * (torch.nan if sum(calls) == 6 else 1), hits
+            return values * (torch.nan if sum(calls) == 6 else 1), taken
 
         task = Task("breaks", losses, CLASSIFICATION.figures, CLASSIFICATION.rank)
         with pytest.raises(NonFiniteError, match=r"loss is nan at step 6 \(epoch 2\).* checkpoint of step 4"):
