@@ -112,10 +112,11 @@ def draw(path: Path, curves: dict[str, torch.Tensor]) -> None:
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, curve in curves.items():
-        axes.semilogx((torch.arange(len(curve)) + 1).numpy() * STEP / RATE, 100 * curve.numpy(), label=name)
+    for width, (name, curve) in zip((5, 1, 1, 2), curves.items(), strict=True):  # two lie upon each other
+        seconds = (BURST + STEP * (torch.arange(len(curve)) + 1)) / RATE
+        axes.semilogx(seconds, 100 * curve, label=name, linewidth=width)
     axes.axhline(100 / len(CLASSES), color="gray", linestyle=":", label="chance")
-    axes.set(xlabel="seconds since the marked tone", ylabel="% right", ylim=(0, 103))
+    axes.set(xlabel="seconds since the marked tone began", ylabel="% right", xlim=(0.1, None), ylim=(0, 103))
     axes.legend()
     figure.savefig(path, dpi=100)
 
@@ -128,11 +129,12 @@ def main() -> None:
     longest, stages, batches = (16, STAGES, 16) if not options.quick else (2, [(1, 8, 5), (2, 4, 5)], 1)
 
     curves, distances = {}, [d for d in (0.25, 0.5, 1, 2, 4, 8, 12, 15.9) if d < longest]
-    print(f"% right after   {'  '.join(f'{d:>4} s' for d in distances)}")
+    print(f"% right, after  {'  '.join(f'{d:>4} s' for d in distances)}")
 
-    def say(name: str, curve: torch.Tensor) -> None:
-        curves[name] = curve
-        print(f"{name}:\n{' ' * 16}" + "  ".join(f"{100 * curve[int(d * RATE / STEP) - 17]:>6.0f}" for d in distances))
+    def say(name: str, note: str, curve: torch.Tensor) -> None:
+        curves[f"{name}, {note}"] = curve
+        figures = (100 * curve[int(d * RATE / STEP) - BURST // STEP - 1] for d in distances)
+        print(f"{name}, {note}:\n{' ' * 16}" + "  ".join(f"{figure:>6.0f}" for figure in figures))
 
     for name, memory in (
         ("two long convolutions", [long(), long()]),
@@ -142,10 +144,11 @@ def main() -> None:
         torch.manual_seed(0)
         net, began = model(memory), time.perf_counter()
         train(net, stages)
-        size, elapsed = sum(p.numel() for p in net.parameters()), time.perf_counter() - began
-        say(f"{name} ({size} parameters, {elapsed:.0f} s)", accuracy(net, longest, batches))
+        print(f"{time.perf_counter() - began:.0f} s of training")
+        size = sum(p.numel() for p in net.parameters())
+        say(name, f"{size} parameters", accuracy(net, longest, batches))
         if "long" in name:
-            say(f"{name}, in {8 * longest} s of sound", accuracy(net, longest, batches // 4 + 1, before=7 * longest))
+            say(name, f"in {8 * longest} s of sound", accuracy(net, longest, batches // 4 + 1, before=7 * longest))
     if options.output:
         Path(options.output).mkdir(parents=True, exist_ok=True)
         draw(Path(options.output, "long_memory.png"), curves)
