@@ -1,18 +1,14 @@
 """The layers and the classifier on a GPU: what they give, their gradients and their streams. `pytest -m gpu`."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from tests.nn.layer_cases import CASES, CAUSAL, noise
-from tests.nn.streams import difference, streamed
+from gpu import needs_gpu
 
 from longconv_audio.nn.models.classifier import Classifier, ClassifierConfig
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engines" / "cuda"))
-from gpu import needs_gpu
+from tests.nn.layer_cases import CASES, CAUSAL, noise
+from tests.nn.streams import difference, streamed
 
 pytestmark = needs_gpu
 
