@@ -39,15 +39,14 @@ def _convolve(a, b, start: int, length: int, correlate: bool):
     if not correlate:
         b, start = b.flip(-1), start - (b.shape[-1] - 1)
     a, b, start = _crop(a, b, start, length)
-    c = a.new_zeros((a.shape[0], a.shape[1], b.shape[1], length), dtype=dtype)
-    taps = b.shape[-1]
+    shape, taps = (a.shape[0], a.shape[1], b.shape[1], length), b.shape[-1]
     if not (a.numel() and b.numel() and length):
-        return c
+        return a.new_zeros(shape, dtype=dtype)
     if max(_BLOCKS * taps, _LEAST_BLOCK) < length:
         return _in_blocks(a, b, start, length, dtype)
     if max(_BLOCKS * length, _LEAST_BLOCK) < taps:
         return _in_segments(a, b, start, length, dtype)
-    return _at_once(a, b, start, c)
+    return _at_once(a, b, start, a.new_empty(shape, dtype=dtype))
 
 
 def _crop(a, b, start: int, length: int):
