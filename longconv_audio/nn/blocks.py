@@ -1,0 +1,120 @@
+"""What deep models are built of: a norm over channels, and a layer with a norm, a mixing of channels and a bypass."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..operators import unobserved
+from . import streaming
+from .pointwise import channel_norm, computed_anew, mix
+from .streaming import Streamable
+
+
+class ChannelNorm(Streamable):
+    """Layer normalisation over the channels of each time step: causal, for time steps do not see each other.
+
+    Args:
+        channels: of `(B, C, L)`.
+        eps: what is added to the variance.
+
+    >>> ChannelNorm(3)(torch.randn(2, 3, 100)).mean(1).abs().max() < 1e-5
+    tensor(True)
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return channel_norm(x, self.weight, self.bias, self.eps)
+
+    def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        return {}
+
+    def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
+        with torch.no_grad():
+            return self(block), state
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}"
+
+
+class ResidualBlock(Streamable):
+    """x + dropout(mixing(GELU(layer(norm(x))))), with a mixing of channels at each time step.
+
+    Args:
+        layer: any module from `(B, channels, L)` to `(B, inner, L)`.
+        channels: of the input and the output.
+        inner: channels that the layer gives; by default as many.
+        glu: mix with a gated linear unit: twice the weights, half of them for gates.
+        dropout: the share of the mixing's numbers that training leaves out.
+
+    The norm's output and what lies between the layer and the sum are not kept for the backward pass, which computes
+    them anew; only the input and the layer's output are.
+
+    >>> block = ResidualBlock(nn.Conv1d(4, 8, 1), 4, inner=8)  # without a look at other times: a feed-forward block
+    >>> block(torch.randn(2, 4, 100)).shape
+    torch.Size([2, 4, 100])
+    """
+
+    def __init__(
+        self, layer: nn.Module, channels: int, *, inner: int | None = None, glu: bool = False, dropout: float = 0.0
+    ):
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; expected a share of at least 0 and below 1")
+        self.glu, self.dropout = glu, dropout
+        self.norm = ChannelNorm(channels)
+        self.layer = layer
+        self.mixing = nn.Conv1d(inner or channels, 2 * channels if glu else channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        norm = self.norm
+        h = norm(x)
+        if h.requires_grad and unobserved(x, norm.weight, norm.bias):
+            held, weight, bias, dtype = x.detach(), norm.weight.detach(), norm.bias.detach(), h.dtype
+
+            def anew():
+                return channel_norm(held, weight, bias, norm.eps).to(dtype)
+
+            with computed_anew(h, anew, held, weight, bias):
+                y = self.layer(h)
+        else:
+            y = self.layer(h)
+        return self._mix(y, x)
+
+    def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        return {"layer": streaming.init_state(self.layer, batch, device=device, dtype=dtype)}
+
+    def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
+        if not block.shape[-1]:
+            return block, state
+        with torch.no_grad():
+            y, state["layer"] = streaming.stream(self.layer, self.norm(block), state["layer"])
+            return self._mix(y, block), state
+
+    def _mix(self, y, x):
+        weight, dropout = self.mixing.weight.squeeze(-1), self.dropout if self.training else 0.0
+        return mix(y, weight, self.mixing.bias, x, glu=self.glu, dropout=dropout)
+
+    def extra_repr(self) -> str:
+        return f"glu={self.glu}, dropout={self.dropout}"
+
+
+class FeedForward(ResidualBlock):
+    """x + linear(GELU(linear(norm(x)))) at each time step, as it follows a state space layer in SaShiMi.
+
+    Args:
+        channels: of the input and the output.
+        expand: how many times as many there are in between.
+        dropout: as of `ResidualBlock`.
+
+    Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729, section 4.2.
+    """
+
+    def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0):
+        inner = expand * channels
+        super().__init__(nn.Conv1d(channels, inner, 1), channels, inner=inner, dropout=dropout)
