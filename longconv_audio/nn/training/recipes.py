@@ -74,10 +74,13 @@ class Recipe:
         """
         kind, configuration = MODELS[self.model]
         fields = {"sample_rate": sample_rate} | ({"classes": classes} if classes else {})
+        network = dict(self.network)
+        if self.model == "classifier":  # a model of one layer has no room for two factors, which nobody asked for
+            network.setdefault("pooling", configuration.pooling[: network.get("layers")])
         with torch.random.fork_rng([]):
             torch.manual_seed(self.training.seed)
             try:
-                return kind(configuration(**fields, **self.network))
+                return kind(configuration(**fields, **network))
             except ValueError as error:
                 raise OptionError(f"the model's {error}") from None
 
