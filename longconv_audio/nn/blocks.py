@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..operators import unobserved
 from . import streaming
 from .pointwise import channel_norm, computed_anew, mix
 from .streaming import Streamable
+
+# Numbers in a block of a stream.
+_SMALL = 1 << 16
 
 
 class ChannelNorm(Streamable):
@@ -34,9 +38,11 @@ class ChannelNorm(Streamable):
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         return {}
 
+    @torch.no_grad()
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
-        with torch.no_grad():
+        if not _is_small(block, self.weight):
             return self(block), state
+        return F.layer_norm(block.mT, self.weight.shape, self.weight, self.bias, self.eps).mT, state
 
     def extra_repr(self) -> str:
         return f"{len(self.weight)}, eps={self.eps}"
@@ -89,12 +95,16 @@ class ResidualBlock(Streamable):
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         return {"layer": streaming.init_state(self.layer, batch, device=device, dtype=dtype)}
 
+    @torch.no_grad()
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
         if not block.shape[-1]:
             return block, state
-        with torch.no_grad():
-            y, state["layer"] = streaming.stream(self.layer, self.norm(block), state["layer"])
+        y, state["layer"] = streaming.stream(self.layer, self.norm.stream(block, {})[0], state["layer"])
+        if self.training or not _is_small(block, self.mixing.weight):
             return self._mix(y, block), state
+        weight = self.mixing.weight.squeeze(-1)
+        z = torch.baddbmm(self.mixing.bias[:, None], weight.expand(len(block), -1, -1), F.gelu(y))
+        return block + (F.glu(z, 1) if self.glu else z), state
 
     def _mix(self, y, x):
         weight, dropout = self.mixing.weight.squeeze(-1), self.dropout if self.training else 0.0
@@ -118,3 +128,8 @@ class FeedForward(ResidualBlock):
     def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0):
         inner = expand * channels
         super().__init__(nn.Conv1d(channels, inner, 1), channels, inner=inner, dropout=dropout)
+
+
+def _is_small(block, weight) -> bool:
+    """Whether calls cost more than what they compute: torch's own operations are the fewest then."""
+    return block.numel() <= _SMALL and block.dtype == weight.dtype

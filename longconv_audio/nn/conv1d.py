@@ -78,12 +78,11 @@ class LongConv1d(nn.Conv1d, Streamable):
 
     @torch.no_grad()
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
+        phase = self._phase(state["phase"])
         y, state["past"] = self._online().stream(block, state["past"])
         if self.bias is not None:
             y = y + self.bias[:, None].to(y.dtype)
-        stride = self.stride[0]
-        if stride > 1:
-            phase = int(state["phase"][0]) if len(state["phase"]) else 0
+        if (stride := self.stride[0]) > 1:
             y = y[..., -phase % stride :: stride].contiguous()
             state["phase"].add_(block.shape[-1]).remainder_(stride)
         return y, state
@@ -93,6 +92,17 @@ class LongConv1d(nn.Conv1d, Streamable):
 
     def _sides(self) -> tuple[int, int]:
         return padding_sides(self.padding, self.dilation[0] * (self.kernel_size[0] - 1), self.stride[0])
+
+    def _phase(self, phases) -> int:
+        """The samples since the last output, which all items of a batch must have in common."""
+        if self.stride[0] == 1 or not len(phases):
+            return 0
+        if phases.min() != phases.max():
+            raise ValueError(
+                f"the state's phase is {int(phases.min())} to {int(phases.max())} with stride {self.stride[0]}; "
+                "expected sequences that give their outputs at the same samples"
+            )
+        return int(phases[0])
 
     def _online(self) -> OnlineConvolution:
         return self.prepared("online", lambda: OnlineConvolution(self._causal_taps()))

@@ -23,11 +23,10 @@ models C.-A. Oncescu, S. Purandare, S. Idreos and S. Kakade, "Flash Inference" (
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 
 from ..convolution import long_conv
+from .dense_operator import dense_conv
 
 # Samples of a base block: its taps stand ready as a matrix, which for filters from many channels to many gets large.
 _BASE, _BASE_OF_MATRICES = 64, 16
@@ -171,12 +170,12 @@ class OnlineConvolution:
 
     def _convolve(self, x):
         """The full convolution of `(B, G * I, samples)`: `(B, G * O, samples + K - 1)`."""
-        precision = "double" if x.dtype == torch.float64 else "single"
-        inputs = x.unflatten(1, (self.groups, self.inputs))
-        sums = [0.0] * self.outputs
-        for o, i in itertools.product(range(self.outputs), range(self.inputs)):
-            sums[o] = sums[o] + long_conv(inputs[:, :, i], self.taps[:, o, i], mode="full", precision=precision)
-        return torch.stack(sums, 2).flatten(1, 2)
+        if self.depthwise:
+            precision = "double" if x.dtype == torch.float64 else "single"
+            return long_conv(x, self.taps[:, 0, 0], mode="full", precision=precision)
+        of_groups = x.unflatten(1, (self.groups, -1)).transpose(0, 1)  # (G B I n)
+        y = dense_conv(of_groups, self.taps, 0, x.shape[-1] + self.count - 1, False)  # (G B O n)
+        return y.transpose(0, 1).flatten(1, 2).to(x.dtype)
 
     def _common(self, state: dict) -> int:
         """The sample of the frame that all items stand at, to which they are brought where they do not."""
