@@ -18,6 +18,8 @@ from ..operators import within_memory
 
 # Points of all spectra at hand at once: 64 MB of float32 on a CPU, where that leaves no thread idle; 512 MB elsewhere.
 _POINTS_CPU, _POINTS = 1 << 24, 1 << 27
+# Where one of window and taps is so many times the other, the longer is cut into blocks of about as many times.
+_BLOCKS, _LEAST_BLOCK = 4, 512
 
 _library = torch.library.Library("longconv_audio", "FRAGMENT")
 _library.define(
@@ -33,40 +35,74 @@ def _forward(a, b, start, length, correlate):
 
 
 def _convolve(a, b, start: int, length: int, correlate: bool):
-    c = a.new_zeros((a.shape[0], a.shape[1], b.shape[1], length), dtype=_dtype(a, b))
-    a, b, start = _crop(a, b, start, length, correlate)
+    dtype = _dtype(a, b)
+    if not correlate:
+        b, start = b.flip(-1), start - (b.shape[-1] - 1)
+    a, b, start = _crop(a, b, start, length)
+    shape, taps = (a.shape[0], a.shape[1], b.shape[1], length), b.shape[-1]
     if not (a.numel() and b.numel() and length):
-        return c
-    size = _transform_size(a.shape[-1], b.shape[-1], start, length, correlate)
+        return a.new_zeros(shape, dtype=dtype)
+    if max(_BLOCKS * taps, _LEAST_BLOCK) < length:
+        return _in_blocks(a, b, start, length, dtype)
+    if max(_BLOCKS * length, _LEAST_BLOCK) < taps:
+        return _in_segments(a, b, start, length, dtype)
+    return _at_once(a, b, start, a.new_empty(shape, dtype=dtype))
+
+
+def _crop(a, b, start: int, length: int):
+    """The samples and the taps that meet for some t of the window, and the start for them."""
+    skipped = max(1 - start - length, 0)
+    b = b[..., skipped : max(min(a.shape[-1] - start, b.shape[-1]), skipped)]
+    start += skipped
+    first = max(start, 0)
+    return a[..., first : max(start + length + b.shape[-1] - 1, first)], b, start - first
+
+
+def _in_blocks(a, b, start: int, length: int, dtype):
+    """Few taps and a long window, which falls into blocks: overlap-save."""
+    taps = b.shape[-1]
+    size = _block_size(taps)
+    windows = _windows(a, start, size, size - taps + 1, length)  # (G P R blocks size)
+    count = windows.shape[3]
+    windows = windows.transpose(2, 3).flatten(1, 2)
+    c = a.new_empty((a.shape[0], windows.shape[1], b.shape[1], size - taps + 1), dtype=dtype)
+    c = _at_once(windows, b, 0, c).unflatten(1, (-1, count))
+    return c.transpose(2, 3).flatten(3)[..., :length]
+
+
+def _in_segments(a, b, start: int, length: int, dtype):
+    """Many taps and a short window, as of the gradient of short kernels: segments of the taps, to sum over."""
+    size = _block_size(length)
+    step = size - length + 1
+    b = torch.nn.functional.pad(b, (0, -b.shape[-1] % step)).unflatten(-1, (-1, step)).flatten(2, 3)
+    windows = _windows(a, start, size, step, b.shape[2] // a.shape[2] * step).flatten(2, 3)
+    c = a.new_empty((a.shape[0], a.shape[1], b.shape[1], length), dtype=dtype)
+    return _at_once(windows, b, 0, c)
+
+
+def _windows(a, start: int, size: int, step: int, total: int):
+    """Stretches of `size` samples from `start` on, every `step`, until these cover `total`."""
+    count = -(-total // step)
+    return torch.nn.functional.pad(a, (-start, start + (count - 1) * step + size - a.shape[-1])).unfold(-1, size, step)
+
+
+def _block_size(short: int) -> int:
+    return fast_size(max(_BLOCKS * short, _LEAST_BLOCK))
+
+
+def _at_once(a, b, start: int, c):
+    """The window, written into c, through transforms in which nothing from outside wraps into it."""
+    samples, taps, length = a.shape[-1], b.shape[-1], c.shape[-1]
+    # The whole correlation has the places 1 - taps to samples - 1.
+    size = fast_size(max(start + length + taps - 1, samples - start, samples, taps, length))
     for g, p, q, parts in _chunks(*a.shape[:3], b.shape[1], _rows(a, size)):
         total = None
         for r in parts:
             x, w = (torch.fft.rfft(t.to(c.dtype), size) for t in (a[g, p, r], b[g, q, r]))
-            product = torch.einsum("gprf,gqrf->gpqf", x, w.conj_physical() if correlate else w)
+            product = torch.einsum("gprf,gqrf->gpqf", x, w.conj_physical())
             total = product if total is None else total.add_(product)
         c[g, p, q] = take(torch.fft.irfft(total, size), start, length)
     return c
-
-
-def _crop(a, b, start: int, length: int, correlate: bool):
-    """The samples and the taps that meet for some t of the window, and the start for them."""
-    samples, taps = a.shape[-1], b.shape[-1]
-    end = samples - start if correlate else start + length
-    skipped = max(1 - start - length if correlate else start - samples + 1, 0)
-    b = b[..., skipped : max(min(end, taps), skipped)]
-    start += skipped if correlate else -skipped
-    reach = b.shape[-1] - 1
-    first = max(start if correlate else start - reach, 0)
-    return a[..., first : max(start + length + (reach if correlate else 0), first)], b, start - first
-
-
-def _transform_size(samples: int, taps: int, start: int, length: int, correlate: bool) -> int:
-    """Points with which nothing from outside the window wraps into it."""
-    if correlate:  # the whole has the places 1 - taps to samples - 1
-        least = max(start + length + taps - 1, samples - start)
-    else:  # 0 to samples + taps - 2
-        least = max(start + length, samples + taps - 1 - start)
-    return fast_size(max(least, samples, taps, length))
 
 
 def _rows(a, size: int) -> int:

@@ -21,8 +21,7 @@ DENSE = torch.ops.longconv_audio.dense_conv.default
 @pytest.fixture(params=[True, False], ids=["transforms", "sums"])
 def threshold(request, monkeypatch):
     """All kernels as long ones, and as short ones."""
-    for name in ("LONG_DENSE", "LONG_DEPTHWISE"):
-        monkeypatch.setattr(f"longconv_audio.nn.functional.{name}", 1 if request.param else 10**9)
+    monkeypatch.setattr("longconv_audio.nn.functional.LONG_TAPS", 1 if request.param else 10**9)
 
 
 def error(y, expected):
@@ -102,6 +101,22 @@ def test_blocks_of_any_budget_give_the_same(rows, budget, monkeypatch):
     expected = nn.functional.conv1d(a.transpose(0, 1).flatten(1, 2), b.flatten(0, 1), padding=9, groups=groups)
     y = DENSE(a, b, -9, 32, True)
     assert error(y.transpose(0, 1).flatten(1, 2), expected) < 1e-13
+
+
+@pytest.mark.parametrize(("samples", "taps", "length", "start"), [
+    (900, 10, 910, -9), (900, 10, 880, 3), (900, 10, 700, -200), (900, 10, 1200, -100), (900, 880, 30, -4),
+    (900, 800, 10, 300), (900, 1000, 20, 300),
+])  # fmt: skip
+@pytest.mark.parametrize("correlate", [True, False])
+def test_blocks_and_segments_give_the_same(samples, taps, length, start, correlate):
+    a, b = noise(2, 2, 3, samples, dtype=torch.float64), noise(2, 4, 3, taps, dtype=torch.float64)
+    line = a.transpose(0, 1).flatten(1, 2)
+    first = start if correlate else start - (taps - 1)
+    line = nn.functional.pad(line, (2000, 2000))[..., 2000 + first : 2000 + first + length + taps - 1]
+    kernel = b.flatten(0, 1) if correlate else b.flatten(0, 1).flip(-1)
+    expected = nn.functional.conv1d(line, kernel, groups=2)
+    y = DENSE(a, b, start, length, correlate)
+    assert error(y.transpose(0, 1).flatten(1, 2).contiguous(), expected) < 1e-13
 
 
 WINDOWS = [(-6, 20), (0, 14), (-40, 12), (30, 5), (-3, 3), (5, 60), (19, 1), (-6, 1)]

@@ -207,5 +207,4 @@ def test_the_first_taps_are_those_of_the_whole_kernel(length):
 @pytest.fixture
 def long_kernels(monkeypatch):
     """Short kernels by transforms too."""
-    monkeypatch.setattr("longconv_audio.nn.functional.LONG_DENSE", 1)
-    monkeypatch.setattr("longconv_audio.nn.functional.LONG_DEPTHWISE", 1)
+    monkeypatch.setattr("longconv_audio.nn.functional.LONG_TAPS", 1)
