@@ -62,8 +62,13 @@ class Streamable(nn.Module):
 
     def prepared(self, name: str, make: Callable):
         """What `make` gives from the parameters, made anew when one of them or of the buffers has changed."""
-        tensors = [*self.parameters(), *self.buffers()]
-        stamp = tuple((id(t), t.data_ptr(), t._version, t.dtype) for t in tensors)
+        stamp = [
+            (id(t), t.data_ptr(), t._version, t.dtype)
+            for module in (self.modules() if self._modules else (self,))
+            for tensors in (module._parameters, module._buffers)
+            for t in tensors.values()
+            if t is not None
+        ]
         kept = self.__dict__.setdefault("_prepared", {})
         if name not in kept or kept[name][0] != stamp:
             with torch.no_grad():
