@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from longconv_audio.errors import NonFiniteError
+from longconv_audio.errors import MismatchError, NonFiniteError
 
 from . import distributed, run_folder
 from .batches import seed_of, training_batches, validation_batches
@@ -126,9 +126,12 @@ def train(
         UnwritableError: the folder has a run already, or cannot be written; the last checkpoint is whole.
         UnreadableError: there is no checkpoint to resume, or it is damaged.
         OptionError: resumed with another configuration, or a setting that makes no sense.
+        MismatchError: the model is for another sample rate, or for other classes than the data have.
+        TypeError: the model cannot be saved.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was saved; SIGTERM ends likewise.
     """
     settings = settings or TrainingSettings()
+    _check_fit(model, data)
     device = distributed.choose_device(str(device))
     with distributed.process_group(device), _kept_generators(device), Interruption() as interruption:
         trainer = _Trainer(model, data, settings, Path(run), task or task_of(model), augment, device, interruption)
@@ -366,6 +369,23 @@ class _Trainer:
                 "validation_digest": self.data.validation.digest(),
             },
         }
+
+
+def _check_fit(model: nn.Module, data: TrainingData) -> None:
+    """Refuses before the first epoch what would fail behind it."""
+    if not hasattr(model, "save_pretrained"):
+        raise TypeError(
+            f"model is a {type(model).__name__} without save_pretrained(folder); expected a model that has it"
+        )
+    config, clips = getattr(model, "config", None), data.training
+    rate, classes = getattr(config, "sample_rate", clips.rate), getattr(config, "classes", clips.classes)
+    if rate != clips.rate:
+        raise MismatchError(f"the model is for {rate} Hz and the clips are at {clips.rate} Hz; expected one rate")
+    if tuple(classes) != clips.classes:
+        raise MismatchError(
+            f"the model has the classes {', '.join(classes)} and the clips {', '.join(clips.classes)}; expected the "
+            "same in the same order"
+        )
 
 
 def _figures(record: dict) -> dict[str, float]:

@@ -51,5 +51,10 @@ class Tiny(nn.Module):
     def forward(self, x):
         return self.head(self.dropout(self.filters(x).square().mean(2)))
 
+    def configured(self, config):
+        """The same, said to be of another configuration."""
+        self.config = config
+        return self
+
     def save_pretrained(self, folder):
         save_file(self.state_dict(), folder / "model.safetensors")

@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from longconv_audio.errors import NonFiniteError, OptionError, UnreadableError, UnwritableError
+from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError, UnwritableError
 from longconv_audio.nn.training import CLASSIFICATION, DataSettings, Task, TrainingSettings, read_data, train
 from longconv_audio.nn.training import loop as loop_module
 from longconv_audio.nn.training.batches import epoch_order, training_batches, validation_batches
@@ -211,6 +212,19 @@ class TestRefusals:
             run_it(data, tmp_path / "other")
         with pytest.raises(UnwritableError, match="is a file"):
             run_it(data, tmp_path / "other" / "notes.txt")
+
+    def test_a_model_that_does_not_fit(self, data, tmp_path):
+        @dataclass
+        class Config:
+            classes: tuple = ("low", "high")
+            sample_rate: int = 2000
+
+        with pytest.raises(MismatchError, match="has the classes low, high and the clips high, low"):
+            run_it(data, tmp_path / "run", model=Tiny(DROPPING).configured(Config()))
+        with pytest.raises(MismatchError, match="for 16000 Hz and the clips are at 2000 Hz"):
+            run_it(data, tmp_path / "run", model=Tiny(DROPPING).configured(Config(("high", "low"), 16_000)))
+        with pytest.raises(TypeError, match="Linear without save_pretrained"):
+            run_it(data, tmp_path / "run", model=torch.nn.Linear(1, 1))
 
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", None])
     def test_a_damaged_checkpoint(self, data, tmp_path, content):
