@@ -16,7 +16,8 @@ from longconv_audio.nn.models import Classifier, ClassifierConfig, WaveformModel
 from . import distributed
 from .augmentation import augmentation
 from .data import TrainingData, read_data
-from .loop import Result, Step, train
+from .loop import train
+from .progress import Result, Step
 from .run_folder import check_free, read_settings
 from .settings import AugmentationSettings, DataSettings, TrainingSettings
 

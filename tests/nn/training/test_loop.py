@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError, UnwritableError
 from longconv_audio.nn.training import CLASSIFICATION, DataSettings, Task, TrainingSettings, read_data, train
-from longconv_audio.nn.training import loop as loop_module
+from longconv_audio.nn.training import trainer as trainer_module
 from longconv_audio.nn.training.batches import epoch_order, training_batches, validation_batches
 from longconv_audio.nn.training.checkpoints import load_checkpoint
 from longconv_audio.transforms import Compose, RandomGain, RandomNoise
@@ -165,8 +165,8 @@ class TestGoingOn:
 
     def test_after_a_kill_in_a_long_epoch(self, data, tmp_path, whole, monkeypatch):
         """Nothing is caught: what counts is what was saved on the way."""
-        monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop_module, "CHECK_STEPS", 2)
+        monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(trainer_module, "CHECK_STEPS", 2)
 
         def die(step):
             if step.step == 7:
