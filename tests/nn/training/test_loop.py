@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError, UnwritableError
 from longconv_audio.nn.training import CLASSIFICATION, DataSettings, Task, TrainingSettings, read_data, train
 from longconv_audio.nn.training import trainer as trainer_module
 from longconv_audio.nn.training.batches import epoch_order, training_batches, validation_batches
 from longconv_audio.nn.training.checkpoints import load_checkpoint
-from longconv_audio.transforms import Compose, RandomGain, RandomNoise
+from longconv_audio.transforms import Compose, RandomGain, RandomImpulseResponse, RandomNoise, SyntheticRooms
 from tests.nn.training.material import Tiny, TinyConfig, write_classes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,7 +69,7 @@ class TestLearning:
         written = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
         assert written == result.history
         assert list((tmp_path / "run" / "tensorboard").iterdir())
-        best = load_file(tmp_path / "run" / "model.safetensors")
+        best = pytest.importorskip("safetensors.torch").load_file(tmp_path / "run" / "model.safetensors")
         last_best = max(result.history, key=lambda r: (r["validation_accuracy"], -r["validation_loss"]))
         assert result.best == last_best
         model.load_state_dict(best)
@@ -327,3 +326,44 @@ class TestBatches:
     def test_validation_is_in_order(self, data):
         batches = list(validation_batches(data.validation, 3))
         assert torch.cat([batch.labels for batch in batches]).tolist() == data.validation.labels
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+class TestGpu:
+    """With nothing but torch: neither curves nor the best model are written."""
+
+    class Unsaved(Tiny):
+        def save_pretrained(self, folder):
+            pass
+
+    class NoLog:
+        def __init__(self, run, step):
+            pass
+
+        def step(self, *values):
+            pass
+
+        epoch = step
+
+        def close(self):
+            pass
+
+    def run_it(self, data, run, monkeypatch, settings, **options):
+        monkeypatch.setattr(trainer_module.run_folder, "Log", self.NoLog)
+        model = self.Unsaved(DROPPING)
+        rooms = RandomImpulseResponse(SyntheticRooms(2000, max_t60=0.3), p=0.5)
+        augment = Compose([rooms, RandomGain(-3, 3)])
+        options = {"task": CLASSIFICATION, "augment": augment, "run": run, "device": "cuda"} | options
+        return model, train(model, data, settings, **options)
+
+    @pytest.mark.parametrize("precision", ["single", "bf16", "fp16"])
+    def test_a_run_goes_on(self, data, tmp_path, monkeypatch, precision):
+        settings = TrainingSettings(**{**vars(QUICK), "precision": precision})
+        whole, result = self.run_it(data, tmp_path / "whole", monkeypatch, settings)
+        assert next(whole.parameters()).is_cuda
+        with pytest.raises(KeyboardInterrupt):
+            self.run_it(data, tmp_path / "run", monkeypatch, settings, on_step=Stop(6))
+        model, again = self.run_it(data, tmp_path / "run", monkeypatch, settings, resume=True)
+        assert again == result
+        assert same(model.state_dict(), whole.state_dict())
