@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -293,6 +294,33 @@ class TestMishaps:
         assert load_checkpoint(run)["position"]["step"] == 4
         assert not [path for path in run.iterdir() if path.name.endswith(".part")]
         assert len(run_it(data, run, resume=True)[1].history) == 3
+
+    def test_a_disk_that_is_full_of_curves(self, data, tmp_path, capfd):
+        """TensorBoard writes from a thread of its own."""
+        resource = pytest.importorskip("resource")
+        pytest.importorskip("tensorboard")
+
+        def draw(log):
+            for step in range(1000):
+                log.step(step, {"loss": 1.0})
+                log.epoch(step, [{"epoch": 1, "loss": 1.0}])
+
+        (tmp_path / "run").mkdir()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous, hook = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), threading.excepthook
+        log = trainer_module.run_folder.Log(tmp_path / "run", 0)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+            with pytest.raises(
+                UnwritableError, match=r"tensorboard: cannot be written: .*the last checkpoint is whole"
+            ):
+                draw(log)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, previous)
+            log.close()
+        assert threading.excepthook is hook
+        assert capfd.readouterr().err == ""
 
 
 class TestBatches:
