@@ -102,9 +102,8 @@ class ResidualBlock(Streamable):
         y, state["layer"] = streaming.stream(self.layer, self.norm.stream(block, {})[0], state["layer"])
         if self.training or not _is_small(block, self.mixing.weight):
             return self._mix(y, block), state
-        weight = self.mixing.weight.squeeze(-1)
-        z = torch.baddbmm(self.mixing.bias[:, None], weight.expand(len(block), -1, -1), F.gelu(y))
-        return block + (F.glu(z, 1) if self.glu else z), state
+        z = F.linear(F.gelu(y).mT, self.mixing.weight.squeeze(-1), self.mixing.bias)
+        return block + (F.glu(z, -1) if self.glu else z).mT, state
 
     def _mix(self, y, x):
         weight, dropout = self.mixing.weight.squeeze(-1), self.dropout if self.training else 0.0
