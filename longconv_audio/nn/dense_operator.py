@@ -9,12 +9,13 @@ spectrum. Products of spectra are summed over r; as many rows are transformed at
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 
 from ..engines.torch_rows import fast_size, take
-from ..operators import within_memory
+from ..operators import refuse_nested, transformed, within_memory
 
 # Points of all spectra at hand at once: 64 MB of float32 on a CPU, where that leaves no thread idle; 512 MB elsewhere.
 _POINTS_CPU, _POINTS = 1 << 24, 1 << 27
@@ -26,8 +27,22 @@ _library.define(
     "dense_conv(Tensor a, Tensor b, SymInt start, SymInt length, bool correlate) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
-# a `(G, P, R, samples)`, b `(G, Q, R, taps)` -> `(G, P, Q, length)`, float64 where one of them is, else float32.
-dense_conv = torch.ops.longconv_audio.dense_conv.default
+_op = torch.ops.longconv_audio.dense_conv.default
+
+
+def dense_conv(a, b, start: int, length: int, correlate: bool) -> torch.Tensor:
+    """The operator, by way of what torch.func and forward-mode derivatives need where one of them is at work.
+
+    Args:
+        a: `(G, P, R, samples)`.
+        b: `(G, Q, R, taps)`.
+        start, length, correlate: see above.
+
+    Returns:
+        `(G, P, Q, length)`, of float64 where a or b is, else of float32.
+    """
+    arguments = (a, b, start, length, correlate)
+    return DenseConvTransformed.apply(*arguments) if transformed() else _op(*arguments)
 
 
 def _forward(a, b, start, length, correlate):
@@ -138,6 +153,7 @@ def _fake(a, b, start, length, correlate):
 
 def _save(ctx, inputs, output):
     a, b, ctx.start, ctx.length, ctx.correlate = inputs
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(a, b)
 
 
@@ -145,6 +161,8 @@ def _differentiate(ctx, dc):
     """With i = t + j + start the sample that tap j meets at t: da[i] sums over t and q, db[j] over t and p."""
     a, b = ctx.saved_tensors
     da = db = None
+    if dc is None:
+        return (None,) * 5
     if ctx.needs_input_grad[0]:
         da = dense_conv(dc, b.transpose(1, 2), -ctx.start, a.shape[-1], not ctx.correlate).to(a.dtype)
     if ctx.needs_input_grad[1]:
@@ -155,17 +173,40 @@ def _differentiate(ctx, dc):
     return da, db, None, None, None
 
 
-def _vmap(info, in_dims, a, b, start, length, correlate):
-    """The mapped axis is folded into the groups."""
+def _push_forward(ctx, a_tangent, b_tangent, *_):
+    """The derivative along tangents of a and b."""
+    refuse_nested()
+    a, b = ctx.saved_tensors
+    options = (ctx.start, ctx.length, ctx.correlate)
+    terms = [(t, b) for t in (a_tangent,) if t is not None] + [(a, t) for t in (b_tangent,) if t is not None]
+    return sum(dense_conv(*term, *options) for term in terms)
+
+
+def _vmap(call, info, in_dims, a, b, start, length, correlate):
+    """The call with the mapped axis folded into the groups."""
     size = info.batch_size
     a, b = (
         (t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)).flatten(0, 1)
         for t, dim in zip((a, b), in_dims, strict=False)
     )
-    return dense_conv(a, b, start, length, correlate).unflatten(0, (size, -1)), 0
+    return call(a, b, start, length, correlate).unflatten(0, (size, -1)), 0
+
+
+class DenseConvTransformed(torch.autograd.Function):
+    """The operator under torch.func's transforms and forward-mode derivatives."""
+
+    forward = staticmethod(lambda *arguments: _op(*arguments))
+    backward = staticmethod(_differentiate)
+    jvp = staticmethod(_push_forward)
+    vmap = staticmethod(functools.partial(_vmap, dense_conv))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _save(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:2])
 
 
 _library.impl("dense_conv", _forward, "CompositeExplicitAutograd")
 torch.library.register_fake("longconv_audio::dense_conv", _fake, lib=_library)
 torch.library.register_autograd("longconv_audio::dense_conv", _differentiate, setup_context=_save, lib=_library)
-torch.library.register_vmap("longconv_audio::dense_conv", _vmap, lib=_library)
+torch.library.register_vmap("longconv_audio::dense_conv", functools.partial(_vmap, _op), lib=_library)

@@ -47,7 +47,8 @@ def long_conv1d(
         TypeError: for what is no dense tensor of floats.
         ValueError: for shapes and numbers that do not fit, and an input shorter than the kernel.
 
-    Gradients flow to x, weight and bias, and through them once more. Under autocast x is cast, and of a long kernel
+    Gradients flow to x, weight and bias, and through them to any order where channels mix, once more where none do.
+    Saved for them are x and the weight, no spectrum. Under autocast x is cast, and of a long kernel
     neither the weight nor its gradient.
 
     >>> x, weight = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[4.0, 5.0]]])

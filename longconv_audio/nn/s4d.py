@@ -118,7 +118,7 @@ class S4D(KernelLayer):
     def _step(self, u, modes):
         """s = z s + u, y = Re(c s) + d u."""
         z, c = self.prepared("step", self._step_form)
-        states = torch.view_as_complex(modes).mul_(z.to(u.device)).add_(u)
+        states = torch.view_as_complex(modes).mul_(z).add_(u)
         y = (states * c).real.sum(-1, keepdim=True)
         return y if self.d is None else y + self.d[:, None] * u
 
@@ -150,7 +150,7 @@ class S4D(KernelLayer):
         grown = torch.complex(c_re, c_im) * torch.polar(decay.exp(), turn)
         end = torch.polar((n * decay).exp(), n * turn)
         pairs = [tuple(t.to(dtype) for t in (z.real, z.imag)) for z in (grown, end)]
-        return FilterSpectrum(self.kernel(n), n), Vandermonde(decay, turn, n, dtype), *pairs
+        return FilterSpectrum(self.kernel(n).to(dtype), n), Vandermonde(decay, turn, n, dtype), *pairs
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, state_size={self.state_size}, initialisation={self.initialisation!r}"

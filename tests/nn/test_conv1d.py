@@ -8,6 +8,7 @@ from torch import nn
 from torch.library import opcheck
 
 from longconv_audio.nn import LongConv1d
+from longconv_audio.nn.dense_operator import dense_conv
 from longconv_audio.nn.functional import long_conv1d
 from tests.nn.layer_cases import noise
 
@@ -144,10 +145,28 @@ def test_operator(correlate):
     opcheck(DENSE, (a, b, -4, 10, correlate))
     assert torch.autograd.gradcheck(DENSE, (a, b, 2, 6, correlate))
     assert torch.autograd.gradgradcheck(DENSE, (a, b, -2, 9, correlate), fast_mode=True)
+    assert torch.autograd.gradcheck(dense_conv, (a, b, 2, 6, correlate), check_forward_ad=True)
     mapped = torch.vmap(lambda a, b: DENSE(a, b, 0, 6, correlate), in_dims=(None, 0))(
         a.detach(), torch.stack([b, 2 * b])
     )
     torch.testing.assert_close(mapped[1], 2 * DENSE(a, b, 0, 6, correlate))
+
+
+def test_derivatives_of_torch_func():
+    """Of a sum over a batch, which is that of its items; forward and backward."""
+    x, weight = noise(3, 2, 60, dtype=torch.float64), noise(4, 2, 40, dtype=torch.float64)
+
+    def energy(weight, x):
+        return long_conv1d(x, weight, padding="causal").square().sum()
+
+    by_item = torch.vmap(torch.func.grad(energy), in_dims=(None, 0))(weight, x[:, None])
+    whole = weight.clone().requires_grad_()
+    energy(whole, x).backward()
+    torch.testing.assert_close(by_item.sum(0), whole.grad)
+    _, slope = torch.func.jvp(lambda weight: energy(weight, x), (weight,), (weight,))
+    torch.testing.assert_close(slope, 2 * energy(weight, x))
+    with pytest.raises(NotImplementedError, match="forward-mode derivative of a forward-mode"):
+        torch.func.jacfwd(torch.func.jacfwd(lambda weight: energy(weight, x)))(weight)
 
 
 def test_long_conv_as_layers_call_it():
