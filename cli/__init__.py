@@ -22,9 +22,13 @@ from longconv_audio import __version__, errors
 from .apply import apply
 from .demo import demo
 from .doctor import doctor
+from .evaluate import evaluate
+from .generate import generate
 from .kernels import kernels
 from .messages import complain, put
 from .plan import plan
+from .predict import predict
+from .train import train
 
 interrupts.release()
 
@@ -35,6 +39,7 @@ EXIT_CODES = {
     errors.MismatchError: 4,
     errors.NonFiniteError: 5,
     errors.ClippedError: 6,
+    errors.PartialError: 7,
     errors.UnwritableError: 8,
 }
 INTERRUPTED, USAGE, FAULT = 130, 2, 1
@@ -45,9 +50,11 @@ _UsageError = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="longconv",
-    help="Applies long filters - rooms, reverbs, corrections - to audio files and pipes of any length.",
+    help="Applies long filters - rooms, reverbs, corrections - to audio files and pipes of any length, and trains "
+    "models of them.",
     epilog="Exit codes: 0 done; 1 a fault of longconv; 2 usage; 3 unreadable input; 4 rates or channels do not fit; "
-    "5 NaN or infinity; 6 clipped under --clip error; 8 output cannot be written; 130 interrupted.",
+    "5 NaN or infinity; 6 clipped under --clip error; 7 some of several files failed; 8 output cannot be written; "
+    "130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,6 +65,10 @@ app.command()(demo)
 app.command()(kernels)
 app.command()(doctor)
 app.command(no_args_is_help=True)(plan)
+app.command(no_args_is_help=True)(train)
+app.command(no_args_is_help=True)(evaluate)
+app.command(no_args_is_help=True)(predict)
+app.command(no_args_is_help=True)(generate)
 
 
 def _version(wanted: bool) -> None:
@@ -87,7 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()  # after the help, too, which no one else does
     except errors.LongconvError as error:
-        complain(str(error))
+        if not error.said:
+            complain(str(error))
         code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAULT)
     except _UsageError as error:
         if message := error.format_message():  # empty where the help was printed instead

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 
 from longconv_audio.errors import UnwritableError
 
@@ -45,42 +46,63 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-class Progress:
-    """A line that shows how far the work is, on a terminal.
+class Line:
+    """A line that is drawn over itself, on a terminal.
 
     Args:
-        total: frames of the whole, None where not known.
-        samplerate: hertz.
         mode: "auto" (where standard error is a terminal), "on" or "off".
     """
 
-    def __init__(self, total: int | None, samplerate: int, mode: str):
-        self._total, self._rate = total, samplerate
+    _WIDTH = 78
+
+    def __init__(self, mode: str):
         self._shown = mode == "on" or (mode == "auto" and sys.stderr.isatty())
-        self._began = time.monotonic()
-        self._next = self._began + (0 if mode == "on" else _FIRST)
+        self._next = time.monotonic() + (0 if mode == "on" else _FIRST)
         self._drawn = False
 
-    def __call__(self, frames: int) -> None:
+    def draw(self, text: Callable[[], str]) -> None:
+        """Draws what `text` gives, if it is time to."""
         now = time.monotonic()
         if not self._shown or now < self._next:
             return
         self._next = now + _REDRAW
-        elapsed = max(now - self._began, 1e-9)
-        speed = frames / self._rate / elapsed
-        text = f"{clock(frames / self._rate)}, {speed:.0f} x real time"
-        if self._total:
-            left = elapsed * (self._total - frames) / max(frames, 1)
-            text = f"{100 * frames / self._total:3.0f} %  {text}, {clock(left)} left"
-        sys.stderr.write(f"\r{text:<70}")
+        sys.stderr.write(f"\r{text():<{self._WIDTH}}")
         sys.stderr.flush()
         self._drawn = True
 
     def close(self) -> None:
         """Wipes the line away."""
         if self._drawn:
-            sys.stderr.write(f"\r{'':<70}\r")
+            sys.stderr.write(f"\r{'':<{self._WIDTH}}\r")
             sys.stderr.flush()
+            self._drawn = False
+
+
+class Progress(Line):
+    """How far the work on a signal is.
+
+    Args:
+        total: frames of the whole, None where not known.
+        samplerate: hertz.
+        mode: as for `Line`.
+    """
+
+    def __init__(self, total: int | None, samplerate: int, mode: str):
+        super().__init__(mode)
+        self._total, self._rate = total, samplerate
+        self._began = time.monotonic()
+
+    def __call__(self, frames: int) -> None:
+        self.draw(lambda: self._text(frames))
+
+    def _text(self, frames: int) -> str:
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        speed = frames / self._rate / elapsed
+        text = f"{clock(frames / self._rate)}, {speed:.0f} x real time"
+        if self._total:
+            left = elapsed * (self._total - frames) / max(frames, 1)
+            text = f"{100 * frames / self._total:3.0f} %  {text}, {clock(left)} left"
+        return text
 
 
 def clock(seconds: float) -> str:

@@ -26,11 +26,16 @@ _HOME = {
     "LongconvError": "errors",
 }
 
-__all__ = sorted(_HOME)
+# Whole modules that load on first use.
+_MODULES = ("nn", "transforms")
+
+__all__ = sorted([*_HOME, *_MODULES])
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -2,7 +2,13 @@
 
 
 class LongconvError(Exception):
-    """The base of every failure that a user's data, files or options can cause."""
+    """The base of every failure that a user's data, files or options can cause.
+
+    Attributes:
+        said: whether another process of the run says it, so that this one need not.
+    """
+
+    said = False
 
 
 class OptionError(LongconvError, ValueError):
@@ -18,11 +24,15 @@ class MismatchError(LongconvError, ValueError):
 
 
 class NonFiniteError(LongconvError, ValueError):
-    """NaN or infinity among the samples or the taps."""
+    """NaN or infinity among the samples or the taps, or in training's loss."""
 
 
 class ClippedError(LongconvError):
     """Samples beyond full scale, where that was declared an error."""
+
+
+class PartialError(LongconvError):
+    """Some of several files could not be done; each was named, and the others are done."""
 
 
 class UnwritableError(LongconvError):

@@ -62,17 +62,18 @@ class Streamable(nn.Module):
 
     def prepared(self, name: str, make: Callable):
         """What `make` gives from the parameters, made anew when one of them or of the buffers has changed."""
-        stamp = [
-            (id(t), t.data_ptr(), t._version, t.dtype)
+        tensors = [
+            t
             for module in (self.modules() if self._modules else (self,))
-            for tensors in (module._parameters, module._buffers)
-            for t in tensors.values()
+            for held in (module._parameters, module._buffers)
+            for t in held.values()
             if t is not None
         ]
+        stamp = [(id(t), t.data_ptr(), t._version, t.dtype) for t in tensors]
         kept = self.__dict__.setdefault("_prepared", {})
         if name not in kept or kept[name][0] != stamp:
             with torch.no_grad():
-                kept[name] = (stamp, make())
+                kept[name] = (stamp, make(), tensors)  # whose ids nothing else can have as long as they are held
         return kept[name][1]
 
     def __getstate__(self):
