@@ -104,7 +104,7 @@ class Classifier(Pretrained):
             if not block.shape[-1]:
                 break
         else:
-            h, _ = self.norm.stream(block, {})
+            h = self.norm.normed(block)
             state["sum"] += h.sum(-1, dtype=state["sum"].dtype)
             state["count"] += h.shape[-1]
         mean = state["sum"] / state["count"].clamp(min=1)
