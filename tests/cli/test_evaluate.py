@@ -11,7 +11,14 @@ from longconv_audio.cli import app
 from typer.testing import CliRunner
 
 from longconv_audio.errors import NonFiniteError, OptionError, PartialError, UnreadableError, UnwritableError
-from longconv_audio.nn.models import WaveformModel, WaveformModelConfig, from_pretrained
+from longconv_audio.nn.models import (
+    Classifier,
+    ClassifierConfig,
+    WaveformModel,
+    WaveformModelConfig,
+    from_pretrained,
+)
+from longconv_audio.nn.training import DataSettings, TrainingSettings, read_data, train
 from tests.cli.running import LONGCONV, run, started
 from tests.nn.training.material import RATE, tone, write_classes
 
@@ -214,6 +221,20 @@ class TestPredict:
                 call("predict", trained, tmp_path / "x.wav", *more)
         with pytest.raises(PartialError, match="2 of 2 files failed"):
             call("predict", trained, "a.wav", "b.wav")
+
+    def test_models_that_longconv_train_did_not_train(self, rng, data, tmp_path):
+        """One from Python, whose clips say how far to pad, and one that nobody trained, of which nothing is known."""
+        sets = read_data(data, DataSettings(clip_seconds=0.1))
+        config = ClassifierConfig(("high", "low"), RATE, channels=4, layers=1, kernel_size=20, pooling=(2,))
+        train(Classifier(config), sets, TrainingSettings(epochs=1), run=tmp_path / "run", device="cpu")
+        Classifier(config).save_pretrained(tmp_path / "saved")
+        x = tone(rng, 300, 0.03)
+        soundfile.write(str(tmp_path / "x.wav"), x, RATE, subtype="DOUBLE")
+        for name, heard in (("run", np.pad(x, (0, 140))), ("saved", x)):
+            (result,) = json.loads(call("predict", tmp_path / name, tmp_path / "x.wav", "--json"))["files"]
+            expected = logits(tmp_path / name, heard).softmax(1)[0].tolist()
+            assert list(result["predictions"][0]["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
+            assert "accuracy" in call("evaluate", tmp_path / name, data)
 
     def test_a_model_that_looks_ahead_does_not_stream(self, data, tmp_path):
         options = ["--channels", 4, "--layers", 1, "--kernel", 30, "--clip-seconds", 0.1, "--epochs", 1]
