@@ -93,6 +93,7 @@ class HyenaOperator(MaskedLayer):
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         self.check_streams()
+        self.prepare_anew()
         return {
             name: online.init_state(batch, device=device, dtype=dtype)
             for name, online in self.prepared("online", self._online).items()

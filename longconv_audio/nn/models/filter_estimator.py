@@ -67,6 +67,7 @@ class FilterEstimator(Pretrained):
         return long_conv(dry, self.impulse_response)
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        self.prepare_anew()
         return self._online().init_state(batch, device=device, dtype=dtype)
 
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
