@@ -259,7 +259,7 @@ def _differentiate_backward(ctx, *cotangents):
 
 def _push_forward(ctx, *tangents):
     """The derivative of y along tangents of the operator's inputs: a sum of forward passes."""
-    _refuse_nested()
+    refuse_nested()
     total = None
     for term, _ in _terms(ctx.saved_tensors, tangents[:_INPUT_COUNT]):
         total = _plus(total, long_conv_op(*term, *ctx.options))
@@ -268,7 +268,7 @@ def _push_forward(ctx, *tangents):
 
 def _push_forward_backward(ctx, _, dy_tangent, *tangents):
     """The derivative of the gradients along tangents: a sum of backward passes, each for all that it depends on."""
-    _refuse_nested()
+    refuse_nested()
     dy, *inputs = ctx.saved_tensors
     total = [None] * 5
     terms = [] if dy_tangent is None else [(dy_tangent, inputs, ())]
@@ -283,7 +283,7 @@ def _push_forward_backward(ctx, _, dy_tangent, *tangents):
     return tuple(torch.zeros_like(t) if s is None else s for s, t in zip(total, owners, strict=True))
 
 
-def _refuse_nested() -> None:
+def refuse_nested() -> None:
     """Raises NotImplementedError within jvp of jvp: torch gives a Function's derivative there without the outer one."""
     stack = torch._C._functorch.get_interpreter_stack() or ()
     if sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack) > 1:

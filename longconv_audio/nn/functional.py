@@ -11,8 +11,8 @@ from .kernels import hyena_window, multiscale_kernel, s4d_kernel, smooth, squash
 
 __all__ = ["hyena_window", "long_conv1d", "multiscale_kernel", "s4d_kernel", "smooth", "squash"]
 
-# Taps from which on transforms are faster than torch's sums, as benchmarks/layers.py measures it.
-LONG_DEPTHWISE, LONG_DENSE = 64, 64
+# Taps from which on transforms are faster on a CPU than torch's sums: see benchmarks/layers.py.
+LONG_TAPS = 32
 
 
 def long_conv1d(
@@ -47,7 +47,8 @@ def long_conv1d(
         TypeError: for what is no dense tensor of floats.
         ValueError: for shapes and numbers that do not fit, and an input shorter than the kernel.
 
-    Gradients flow to x, weight and bias, and through them once more. Under autocast x is cast, and of a long kernel
+    Gradients flow to x, weight and bias, and through them to any order where channels mix, once more where none do.
+    Saved for them are x and the weight, no spectrum. Under autocast x is cast, and of a long kernel
     neither the weight nor its gradient.
 
     >>> x, weight = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[4.0, 5.0]]])
@@ -72,13 +73,12 @@ def long_conv1d(
             f"at least {reach + 1 - left - right} samples"
         )
     (x,) = autocast(x)
-    depthwise = groups == x.shape[1]
-    if weight.shape[-1] < (LONG_DEPTHWISE if depthwise else LONG_DENSE):
+    if weight.shape[-1] < LONG_TAPS:
         if samples < 1:  # of a causal convolution of none, which torch refuses
             return x.new_empty(x.shape[0], weight.shape[0], 0)
         return _short(x, weight.flip(-1) if flip else weight, bias, stride, (left, right), dilation, groups)
     taps = spread_taps(weight, dilation)
-    if depthwise:
+    if groups == x.shape[1]:
         y = _depthwise(x, taps.flatten(0, 1), left, right, flip)
     else:
         y = _dense(x, taps, left, samples, groups, flip)

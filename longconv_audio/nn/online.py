@@ -89,7 +89,7 @@ class OnlineConvolution:
     def _advance(self, block, state: dict):
         past, pending = state["past"], state["pending"]
         start = at = self._common(state)
-        x, size = block.to(past.dtype), block.shape[2]
+        x, size = block if block.dtype == past.dtype else block.to(past.dtype), block.shape[2]
         parts, done = [], 0
         while done < size or not parts:
             left = size - done
@@ -104,7 +104,8 @@ class OnlineConvolution:
                     self._tile(past, pending, at)
                     at %= self.frame
         state["count"].add_(at - start)
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).to(block.dtype)
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return y if y.dtype == block.dtype else y.to(block.dtype)
 
     def _step(self, at: int, left: int) -> int:
         """Samples to take next: up to a base block's end, or else a power of two that their place is a multiple of."""
@@ -116,20 +117,18 @@ class OnlineConvolution:
     def _within(self, x, past, pending, at: int):
         """The outputs at the times of x, which is now the latest part of the past."""
         n, now = x.shape[2], self.frame + at
-        past[..., now : now + n] = x
-        due = pending[..., at : at + n]
+        past.narrow(2, now, n).copy_(x)
+        due = pending.narrow(2, at, n)
         if n > self.base:
-            return self._product(x, n, n)[..., :n].add_(due)
-        first = at - at % self.base
-        near = past[..., self.frame + first : now + n]
-        matrix = self._near_matrix(x.dtype)[..., : at - first + n, at - first : at - first + n]
-        return self._direct(near, matrix).add_(due)
-
-    def _direct(self, x, matrix):
-        """x, `(B, G * I, c)`, through taps of a base block, `(G, O, I, c, n)`: `(B, G * O, n)`."""
+            return self._product(x, n, n).narrow(2, 0, n).add_(due)
+        before = at % self.base
+        near = past.narrow(2, now - before, before + n)
         if self.depthwise:
-            return torch.bmm(x.transpose(0, 1), matrix[:, 0, 0]).transpose(0, 1)
-        return torch.einsum("bgic,goicn->bgon", x.unflatten(1, (self.groups, -1)), matrix).flatten(1, 2)
+            matrix = self._near_matrix(x.dtype).narrow(1, 0, before + n).narrow(2, before, n)
+            return torch.bmm(near.transpose(0, 1), matrix).transpose(0, 1).add_(due)
+        matrix = self._near_matrix(x.dtype)[..., : before + n, before : before + n]
+        y = torch.einsum("bgic,goicn->bgon", near.unflatten(1, (self.groups, -1)), matrix)
+        return y.flatten(1, 2).add_(due)
 
     def _tile(self, past, pending, at: int) -> None:
         """Adds what the last inputs of a tile that ends here give to outputs to come."""
@@ -211,10 +210,12 @@ class OnlineConvolution:
         return self._spectra[key]
 
     def _near_matrix(self, dtype):
-        """A base block's taps as `(G, O, I, base, base)`: from the input in a row to the output in a column."""
+        """A base block's taps as `(G, O, I, base, base)`, or `(H, base, base)`: from the input in a row to the output
+        in a column."""
         if dtype not in self._near:
             taps = torch.nn.functional.pad(self.taps[..., : self.base], (0, max(self.base - self.count, 0)))
             lag = torch.arange(self.base, device=taps.device)
             lag = lag - lag[:, None]
-            self._near[dtype] = (taps[..., lag.clamp(min=0)] * (lag >= 0)).to(dtype)
+            matrix = (taps[..., lag.clamp(min=0)] * (lag >= 0)).to(dtype)
+            self._near[dtype] = matrix[:, 0, 0] if self.depthwise else matrix
         return self._near[dtype]

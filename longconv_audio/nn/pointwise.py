@@ -1,9 +1,9 @@
 """What stands around a long convolution and acts on each time step alone, saving little for the backward pass.
 
-Written with torch's own operations, a norm, a GELU and a gated linear unit keep five to eight copies of a sequence for
-their gradients. Here a norm keeps its input and a mixing its input, and the backward pass computes the rest anew, in
-tiles that stay in a CPU's cache. Compilers and transforms are given torch's operations: they choose for themselves what
-to compute anew.
+Written with torch's own operations, a block of norm, convolution, GELU and gated linear unit keeps six copies of
+a sequence for its gradients: the input of each, of which the last has two. Here a norm keeps its input and a mixing its
+input, and the backward pass computes the rest anew, in tiles that stay in a CPU's cache. Compilers and transforms are
+given torch's operations: they choose for themselves what to compute anew.
 """
 
 from __future__ import annotations
@@ -121,36 +121,35 @@ def computed_anew(tensor: torch.Tensor, make: Callable[[], torch.Tensor], *sourc
 
 def _no_autocast(x):
     """What is computed in which dtype is settled here."""
-    return torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def _norm(x, weight, bias, eps: float, dtype):
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x.to(_wide(x))
     variance, mean = torch.var_mean(wide, 1, keepdim=True, correction=0)
     return ((wide - mean) * torch.rsqrt(variance + eps) * weight[:, None] + bias[:, None]).to(dtype)
 
 
 def _norm_in_tiles(x, weight, bias, eps: float, dtype):
     y = x.new_empty(x.shape, dtype=dtype)
+    scale, shift = (t[:, None].to(_wide(x)) for t in (weight, bias))
     for part in _tiles(x):
-        normed = _normed(x[part], eps)[0]
-        y[part] = torch.addcmul(bias[:, None].to(normed), normed, weight[:, None].to(normed))
+        torch.addcmul(shift, _normed(x[part], eps)[0], scale, out=y[part])
     return y
 
 
 def _normed(x, eps: float):
     """The channels with mean 0 and variance 1, and the reciprocal of their deviation, in float32 at least."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    x = x - _channel_mean(x)
-    inverse = _channel_mean(x.square()).add_(eps).rsqrt_()
+    x = x.to(_wide(x))
+    if x.is_cpu:  # whose library is faster at products of matrices than at sums over channels
+        ones = x.new_full((1, x.shape[1]), 1 / x.shape[1])
+        x = x - _over_channels(ones, x)
+        variance = _over_channels(ones, x.square())
+    else:
+        variance, mean = torch.var_mean(x, 1, keepdim=True, correction=0)
+        x = x - mean
+    inverse = variance.add_(eps).rsqrt_()
     return x.mul_(inverse), inverse
-
-
-def _channel_mean(x):
-    """The mean over channels; on a CPU by a product of matrices, whose library is faster at it than a reduction."""
-    if not x.is_cpu:
-        return x.mean(1, keepdim=True)
-    return torch.matmul(x.new_full((1, x.shape[1]), 1 / x.shape[1]), x)
 
 
 class _ChannelNorm(torch.autograd.Function):
@@ -165,17 +164,16 @@ class _ChannelNorm(torch.autograd.Function):
     def backward(ctx, dy):
         """With n the normed x of variance 1, and s one over the deviation: dx = s (w dy - <w dy> - n <n w dy>)."""
         x, weight = ctx.saved_tensors
-        dx = torch.empty_like(x)
-        dw, db = (torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32)) for _ in "wb")
+        dx, scale = torch.empty_like(x), weight[:, None].to(_wide(x))
+        dw = db = None
+        means = scale.mT / len(scale)  # (1, C), whose product with w dy / w is <w dy>
         for part in _tiles(x):
             normed, inverse = _normed(x[part], ctx.eps)
             g = dy[part].to(normed.dtype)
-            db += g.sum((0, 2))
             gn = g * normed
-            dw += gn.sum((0, 2))
-            scale = weight[:, None].to(g)
-            mean, slope = _channel_mean(g * scale), _channel_mean(gn.mul_(scale))
-            dx[part] = (g * scale).sub_(mean).sub_(normed.mul_(slope)).mul_(inverse)
+            dw, db = _plus(dw, gn.sum((0, 2))), _plus(db, g.sum((0, 2)))
+            normed.mul_(_over_channels(means, gn)).add_(_over_channels(means, g))
+            torch.mul(torch.mul(g, scale, out=gn).sub_(normed), inverse, out=dx[part])
         return dx, dw.to(weight.dtype), db.to(weight.dtype), None, None
 
 
@@ -189,7 +187,7 @@ def _mix_in_tiles(y, weight, bias, residual, keep, glu: bool, scale: float):
     out = residual.new_empty(residual.shape, dtype=torch.promote_types(y.dtype, residual.dtype))
     weight, bias = weight.to(y.dtype), bias[:, None].to(y.dtype)
     for part in _tiles(y):
-        z = torch.matmul(weight, F.gelu(y[part])).add_(bias)
+        z = _over_channels(weight, F.gelu(y[part]), bias)
         z = F.glu(z, 1) if glu else z
         if keep is not None:
             z = z.mul_(keep[part]).mul_(scale)
@@ -209,18 +207,32 @@ class _Mix(torch.autograd.Function):
     def backward(ctx, dout):
         y, weight, bias, keep = ctx.saved_tensors
         w, b = weight.to(y.dtype), bias[:, None].to(y.dtype)
-        wide = torch.promote_types(weight.dtype, torch.float32)
-        dy, dw, db = torch.empty_like(y), torch.zeros_like(weight, dtype=wide), torch.zeros_like(bias, dtype=wide)
+        dy, dw, db = torch.empty_like(y), None, None
         for part in _tiles(y):
             a, g = F.gelu(y[part]), dout[part].to(y.dtype)
             if keep is not None:
                 g = (g * keep[part]).mul_(ctx.scale)
             if ctx.glu:
-                g = torch.ops.aten.glu_backward(g, torch.matmul(w, a).add_(b), 1)
-            db += g.sum((0, 2), dtype=wide)
-            dw += torch.matmul(g, a.mT).sum(0, dtype=wide)
-            dy[part] = torch.ops.aten.gelu_backward(torch.matmul(w.mT, g), y[part])
+                g = torch.ops.aten.glu_backward(g, _over_channels(w, a, b), 1)
+            dw = _plus(dw, torch.bmm(g, a.mT).sum(0, dtype=_wide(weight)))
+            db = _plus(db, g.sum((0, 2), dtype=_wide(bias)))
+            dy[part] = torch.ops.aten.gelu_backward(_over_channels(w.mT, g), y[part])
         return dy, dw.to(weight.dtype), db.to(bias.dtype), dout.to(ctx.residual_dtype), None, None, None
+
+
+def _wide(x) -> torch.dtype:
+    """In which sums over x are taken."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _plus(total, term):
+    return term if total is None else total.add_(term)
+
+
+def _over_channels(weight, x, bias=None):
+    """weight x + bias at each time step, `(D, C)` by `(B, C, n)`. torch.matmul would lay time steps side by side."""
+    weight = weight.expand(len(x), -1, -1)
+    return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias, weight, x)
 
 
 def _tiles(x):
@@ -230,6 +242,6 @@ def _tiles(x):
     items = max(steps // max(length, 1), 1)
     return [
         (slice(b, b + items), slice(None), slice(t, t + steps))
-        for b in range(0, batch, items)
-        for t in range(0, length, steps)
+        for b in range(0, max(batch, 1), items)
+        for t in range(0, max(length, 1), steps)
     ]

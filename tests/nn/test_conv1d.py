@@ -8,6 +8,7 @@ from torch import nn
 from torch.library import opcheck
 
 from longconv_audio.nn import LongConv1d
+from longconv_audio.nn.dense_operator import dense_conv
 from longconv_audio.nn.functional import long_conv1d
 from tests.nn.layer_cases import noise
 
@@ -21,8 +22,7 @@ DENSE = torch.ops.longconv_audio.dense_conv.default
 @pytest.fixture(params=[True, False], ids=["transforms", "sums"])
 def threshold(request, monkeypatch):
     """All kernels as long ones, and as short ones."""
-    for name in ("LONG_DENSE", "LONG_DEPTHWISE"):
-        monkeypatch.setattr(f"longconv_audio.nn.functional.{name}", 1 if request.param else 10**9)
+    monkeypatch.setattr("longconv_audio.nn.functional.LONG_TAPS", 1 if request.param else 10**9)
 
 
 def error(y, expected):
@@ -104,6 +104,22 @@ def test_blocks_of_any_budget_give_the_same(rows, budget, monkeypatch):
     assert error(y.transpose(0, 1).flatten(1, 2), expected) < 1e-13
 
 
+@pytest.mark.parametrize(("samples", "taps", "length", "start"), [
+    (900, 10, 910, -9), (900, 10, 880, 3), (900, 10, 700, -200), (900, 10, 1200, -100), (900, 880, 30, -4),
+    (900, 800, 10, 300), (900, 1000, 20, 300),
+])  # fmt: skip
+@pytest.mark.parametrize("correlate", [True, False])
+def test_blocks_and_segments_give_the_same(samples, taps, length, start, correlate):
+    a, b = noise(2, 2, 3, samples, dtype=torch.float64), noise(2, 4, 3, taps, dtype=torch.float64)
+    line = a.transpose(0, 1).flatten(1, 2)
+    first = start if correlate else start - (taps - 1)
+    line = nn.functional.pad(line, (2000, 2000))[..., 2000 + first : 2000 + first + length + taps - 1]
+    kernel = b.flatten(0, 1) if correlate else b.flatten(0, 1).flip(-1)
+    expected = nn.functional.conv1d(line, kernel, groups=2)
+    y = DENSE(a, b, start, length, correlate)
+    assert error(y.transpose(0, 1).flatten(1, 2).contiguous(), expected) < 1e-13
+
+
 WINDOWS = [(-6, 20), (0, 14), (-40, 12), (30, 5), (-3, 3), (5, 60), (19, 1), (-6, 1)]
 
 
@@ -129,10 +145,28 @@ def test_operator(correlate):
     opcheck(DENSE, (a, b, -4, 10, correlate))
     assert torch.autograd.gradcheck(DENSE, (a, b, 2, 6, correlate))
     assert torch.autograd.gradgradcheck(DENSE, (a, b, -2, 9, correlate), fast_mode=True)
+    assert torch.autograd.gradcheck(dense_conv, (a, b, 2, 6, correlate), check_forward_ad=True)
     mapped = torch.vmap(lambda a, b: DENSE(a, b, 0, 6, correlate), in_dims=(None, 0))(
         a.detach(), torch.stack([b, 2 * b])
     )
     torch.testing.assert_close(mapped[1], 2 * DENSE(a, b, 0, 6, correlate))
+
+
+def test_derivatives_of_torch_func():
+    """Of a sum over a batch, which is that of its items; forward and backward."""
+    x, weight = noise(3, 2, 60, dtype=torch.float64), noise(4, 2, 40, dtype=torch.float64)
+
+    def energy(weight, x):
+        return long_conv1d(x, weight, padding="causal").square().sum()
+
+    by_item = torch.vmap(torch.func.grad(energy), in_dims=(None, 0))(weight, x[:, None])
+    whole = weight.clone().requires_grad_()
+    energy(whole, x).backward()
+    torch.testing.assert_close(by_item.sum(0), whole.grad)
+    _, slope = torch.func.jvp(lambda weight: energy(weight, x), (weight,), (weight,))
+    torch.testing.assert_close(slope, 2 * energy(weight, x))
+    with pytest.raises(NotImplementedError, match="forward-mode derivative of a forward-mode"):
+        torch.func.jacfwd(torch.func.jacfwd(lambda weight: energy(weight, x)))(weight)
 
 
 def test_long_conv_as_layers_call_it():

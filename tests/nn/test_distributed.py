@@ -1,4 +1,4 @@
-"""A step of the layers in two processes, by DistributedDataParallel and by FSDP2, is that of one with the whole batch."""
+"""A step of the layers in two processes, by DDP and by FSDP2, is that of one with the whole batch."""
 
 import subprocess
 import sys

@@ -3,7 +3,8 @@
 from .augmentation import augmentation
 from .clips import Clips, DatasetClips, RecordedClips, from_torchaudio
 from .data import TrainingData, read_data
-from .loop import Result, Step, train
+from .loop import train
+from .progress import Result, Step
 from .settings import AugmentationSettings, DataSettings, TrainingSettings
 from .tasks import CLASSIFICATION, NEXT_SAMPLE, Task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,15 +125,27 @@ class DatasetClips(Clips):
         self.dataset = dataset
 
     def read(self, index: int, generator: torch.Generator | None) -> np.ndarray:
-        waveform, rate = self.dataset[index][:2]
+        x = self._item(index)
+        start = place(len(x), self.samples, generator)
+        return x[start : start + self.samples]
+
+    def _item(self, index: int) -> np.ndarray:
+        """All of an item, one channel, at the rate of the clips."""
+        try:
+            waveform, rate = self.dataset[index][:2]
+        except ImportError:
+            # torchaudio decodes with torchcodec from 2.9 on; where that is not installed, its files can be read here.
+            path = _file_of(self.dataset, index)
+            if path is None:
+                raise
+            return read_mono(path, self.rate)[0]
         x = np.asarray(waveform, dtype=np.float32)
         x = x.mean(axis=0) if x.ndim == 2 else x
         if rate != self.rate:
             import soxr
 
             x = soxr.resample(x, rate, self.rate)
-        start = place(len(x), self.samples, generator)
-        return x[start : start + self.samples]
+        return x
 
 
 def from_torchaudio(
@@ -167,6 +180,16 @@ def from_torchaudio(
     return DatasetClips(
         dataset, sample_rate, round(clip_seconds * sample_rate), [str(c) for c in classes], [places[n] for n in names]
     )
+
+
+def _file_of(dataset, index: int) -> str | None:
+    """The file of an item: torchaudio's datasets name it first in its metadata, below a folder that they keep."""
+    if not hasattr(dataset, "get_metadata"):
+        return None
+    name = dataset.get_metadata(index)[0]
+    folders = [getattr(dataset, attribute, None) for attribute in ("_archive", "_path", "_root")]
+    paths = [os.path.join(folder, name) for folder in folders if folder is not None]
+    return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def place(frames: int, samples: int, generator: torch.Generator | None) -> int:

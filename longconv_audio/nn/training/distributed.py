@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import distributed
 
 from longconv_audio.errors import LongconvError, OptionError
+
+# All processes wait while the first one reads the data. One that ends is noticed at once.
+_PATIENCE = timedelta(hours=4)
 
 
 def rank() -> int:
@@ -52,7 +56,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield
     except RuntimeError as error:

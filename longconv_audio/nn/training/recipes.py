@@ -16,7 +16,8 @@ from longconv_audio.nn.models import Classifier, ClassifierConfig, WaveformModel
 from . import distributed
 from .augmentation import augmentation
 from .data import TrainingData, read_data
-from .loop import Result, Step, train
+from .loop import train
+from .progress import Result, Step
 from .run_folder import check_free, read_settings
 from .settings import AugmentationSettings, DataSettings, TrainingSettings
 
@@ -74,10 +75,13 @@ class Recipe:
         """
         kind, configuration = MODELS[self.model]
         fields = {"sample_rate": sample_rate} | ({"classes": classes} if classes else {})
+        network = dict(self.network)
+        if self.model == "classifier":  # a model of one layer has no room for two factors, which nobody asked for
+            network.setdefault("pooling", configuration.pooling[: network.get("layers")])
         with torch.random.fork_rng([]):
             torch.manual_seed(self.training.seed)
             try:
-                return kind(configuration(**fields, **self.network))
+                return kind(configuration(**fields, **network))
             except ValueError as error:
                 raise OptionError(f"the model's {error}") from None
 

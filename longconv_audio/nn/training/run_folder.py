@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import threading
 from pathlib import Path
 
 from longconv_audio.errors import UnreadableError, UnwritableError
@@ -73,7 +74,8 @@ class Log:
     def __init__(self, run: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._run = run
+        self._run, self._hook = run, threading.excepthook
+        threading.excepthook = self._on_thread_failure
         with self._guarded():
             self._writer = SummaryWriter(str(run / EVENTS), purge_step=step or None)
 
@@ -96,6 +98,12 @@ class Log:
         """Lets go of the files."""
         with contextlib.suppress(OSError):
             self._writer.close()
+        threading.excepthook = self._hook
+
+    def _on_thread_failure(self, failure) -> None:
+        """A full disk meets TensorBoard's thread first, which would print it, and our next call then."""
+        if not (type(failure.thread).__module__.startswith("tensorboard.") and issubclass(failure.exc_type, OSError)):
+            self._hook(failure)
 
     @contextlib.contextmanager
     def _guarded(self):

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
-from safetensors.torch import save_file
 from torch import nn
+
+from longconv_audio.audio_io import AudioWriter
 
 RATE = 2000
 TONES = {"high": 500.0, "low": 120.0}
@@ -25,8 +25,9 @@ def write_classes(folder, rng, count=8, **options) -> Path:
     for label, frequency in TONES.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            x = tone(rng, frequency, **options)
-            soundfile.write(str(folder / label / f"{index}.wav"), x, options.get("rate", RATE), subtype="FLOAT")
+            name, rate = str(folder / label / f"{index}.wav"), options.get("rate", RATE)
+            with AudioWriter(name, samplerate=rate, channels=1, subtype="FLOAT") as writer:
+                writer.write(tone(rng, frequency, **options)[None])
     return folder
 
 
@@ -51,5 +52,12 @@ class Tiny(nn.Module):
     def forward(self, x):
         return self.head(self.dropout(self.filters(x).square().mean(2)))
 
+    def configured(self, config):
+        """The same, said to be of another configuration."""
+        self.config = config
+        return self
+
     def save_pretrained(self, folder):
+        from safetensors.torch import save_file
+
         save_file(self.state_dict(), folder / "model.safetensors")

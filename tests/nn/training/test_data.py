@@ -282,6 +282,32 @@ class TestFromTorchaudio:
 
         assert from_torchaudio(Lazy(range(3))).labels == [0, 1, 1]
 
+    @pytest.mark.filterwarnings("ignore")
+    def test_speech_commands(self, rng, tmp_path):
+        """torchaudio's own class, on a folder like the one that it downloads."""
+        datasets = pytest.importorskip("torchaudio.datasets", exc_type=Exception)
+        words = tmp_path / "SpeechCommands" / "speech_commands_v0.02"
+        expected = {}
+        for word in ("yes", "no"):
+            (words / word).mkdir(parents=True)
+            for speaker in ("a1", "b2"):
+                expected[word, speaker] = np.round(2**15 * tone(rng, 300, 0.05, 16_000)) / 2**15
+                name = words / word / f"{speaker}_nohash_0.wav"
+                soundfile.write(str(name), expected[word, speaker], 16_000, subtype="PCM_16")
+        (words / "validation_list.txt").write_text("yes/b2_nohash_0.wav\nno/b2_nohash_0.wav\n")
+        (words / "testing_list.txt").write_text("")
+        data = TrainingData(
+            *(
+                from_torchaudio(datasets.SPEECHCOMMANDS(tmp_path, subset=subset), clip_seconds=0.05)
+                for subset in ("training", "validation")
+            )
+        )
+        assert data.training.classes == ("no", "yes")
+        for clips, speaker in ((data.training, "a1"), (data.validation, "b2")):
+            assert sorted(clips.labels) == [0, 1]
+            for index, label in enumerate(clips.labels):
+                assert np.array_equal(clips.load(index), expected[clips.classes[label], speaker].astype(np.float32))
+
     def test_refusals(self, rng):
         items = self.items(rng, ["up", "down"])
         with pytest.raises(ValueError, match="label 'down'; expected one of up"):

@@ -3,18 +3,19 @@
 import json
 import os
 import signal
+import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from longconv_audio.errors import NonFiniteError, OptionError, UnreadableError, UnwritableError
+from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError, UnwritableError
 from longconv_audio.nn.training import CLASSIFICATION, DataSettings, Task, TrainingSettings, read_data, train
-from longconv_audio.nn.training import loop as loop_module
+from longconv_audio.nn.training import trainer as trainer_module
 from longconv_audio.nn.training.batches import epoch_order, training_batches, validation_batches
 from longconv_audio.nn.training.checkpoints import load_checkpoint
-from longconv_audio.transforms import Compose, RandomGain, RandomNoise
+from longconv_audio.transforms import Compose, RandomGain, RandomImpulseResponse, RandomNoise, SyntheticRooms
 from tests.nn.training.material import Tiny, TinyConfig, write_classes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,7 +70,7 @@ class TestLearning:
         written = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
         assert written == result.history
         assert list((tmp_path / "run" / "tensorboard").iterdir())
-        best = load_file(tmp_path / "run" / "model.safetensors")
+        best = pytest.importorskip("safetensors.torch").load_file(tmp_path / "run" / "model.safetensors")
         last_best = max(result.history, key=lambda r: (r["validation_accuracy"], -r["validation_loss"]))
         assert result.best == last_best
         model.load_state_dict(best)
@@ -164,8 +165,8 @@ class TestGoingOn:
 
     def test_after_a_kill_in_a_long_epoch(self, data, tmp_path, whole, monkeypatch):
         """Nothing is caught: what counts is what was saved on the way."""
-        monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop_module, "CHECK_STEPS", 2)
+        monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(trainer_module, "CHECK_STEPS", 2)
 
         def die(step):
             if step.step == 7:
@@ -211,6 +212,19 @@ class TestRefusals:
             run_it(data, tmp_path / "other")
         with pytest.raises(UnwritableError, match="is a file"):
             run_it(data, tmp_path / "other" / "notes.txt")
+
+    def test_a_model_that_does_not_fit(self, data, tmp_path):
+        @dataclass
+        class Config:
+            classes: tuple = ("low", "high")
+            sample_rate: int = 2000
+
+        with pytest.raises(MismatchError, match="has the classes low, high and the clips high, low"):
+            run_it(data, tmp_path / "run", model=Tiny(DROPPING).configured(Config()))
+        with pytest.raises(MismatchError, match="for 16000 Hz and the clips are at 2000 Hz"):
+            run_it(data, tmp_path / "run", model=Tiny(DROPPING).configured(Config(("high", "low"), 16_000)))
+        with pytest.raises(TypeError, match="Linear without save_pretrained"):
+            run_it(data, tmp_path / "run", model=torch.nn.Linear(1, 1))
 
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", None])
     def test_a_damaged_checkpoint(self, data, tmp_path, content):
@@ -281,6 +295,33 @@ class TestMishaps:
         assert not [path for path in run.iterdir() if path.name.endswith(".part")]
         assert len(run_it(data, run, resume=True)[1].history) == 3
 
+    def test_a_disk_that_is_full_of_curves(self, data, tmp_path, capfd):
+        """TensorBoard writes from a thread of its own."""
+        resource = pytest.importorskip("resource")
+        pytest.importorskip("tensorboard")
+
+        def draw(log):
+            for step in range(1000):
+                log.step(step, {"loss": 1.0})
+                log.epoch(step, [{"epoch": 1, "loss": 1.0}])
+
+        (tmp_path / "run").mkdir()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous, hook = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), threading.excepthook
+        log = trainer_module.run_folder.Log(tmp_path / "run", 0)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+            with pytest.raises(
+                UnwritableError, match=r"tensorboard: cannot be written: .*the last checkpoint is whole"
+            ):
+                draw(log)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, previous)
+            log.close()
+        assert threading.excepthook is hook
+        assert capfd.readouterr().err == ""
+
 
 class TestBatches:
     def test_an_epoch_has_each_clip_once(self, data):
@@ -313,3 +354,44 @@ class TestBatches:
     def test_validation_is_in_order(self, data):
         batches = list(validation_batches(data.validation, 3))
         assert torch.cat([batch.labels for batch in batches]).tolist() == data.validation.labels
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+class TestGpu:
+    """With nothing but torch: neither curves nor the best model are written."""
+
+    class Unsaved(Tiny):
+        def save_pretrained(self, folder):
+            pass
+
+    class NoLog:
+        def __init__(self, run, step):
+            pass
+
+        def step(self, *values):
+            pass
+
+        epoch = step
+
+        def close(self):
+            pass
+
+    def run_it(self, data, run, monkeypatch, settings, **options):
+        monkeypatch.setattr(trainer_module.run_folder, "Log", self.NoLog)
+        model = self.Unsaved(DROPPING)
+        rooms = RandomImpulseResponse(SyntheticRooms(2000, max_t60=0.3), p=0.5)
+        augment = Compose([rooms, RandomGain(-3, 3)])
+        options = {"task": CLASSIFICATION, "augment": augment, "run": run, "device": "cuda"} | options
+        return model, train(model, data, settings, **options)
+
+    @pytest.mark.parametrize("precision", ["single", "bf16", "fp16"])
+    def test_a_run_goes_on(self, data, tmp_path, monkeypatch, precision):
+        settings = TrainingSettings(**{**vars(QUICK), "precision": precision})
+        whole, result = self.run_it(data, tmp_path / "whole", monkeypatch, settings)
+        assert next(whole.parameters()).is_cuda
+        with pytest.raises(KeyboardInterrupt):
+            self.run_it(data, tmp_path / "run", monkeypatch, settings, on_step=Stop(6))
+        model, again = self.run_it(data, tmp_path / "run", monkeypatch, settings, resume=True)
+        assert again == result
+        assert same(model.state_dict(), whole.state_dict())
