@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", help="folder for the generated sound")
     options = parser.parse_args()
     torch.manual_seed(0)
-    seconds, epochs, new = (200, 40, 4.0) if not options.quick else (30, 1, 0.02)
+    seconds, epochs, new = (200, 24, 4.0) if not options.quick else (30, 1, 0.02)
 
     x = music(seconds, seed=0)
     training, test = x[: -20 * RATE], x[-20 * RATE :]

@@ -115,7 +115,7 @@ def main() -> None:
     torch.manual_seed(0)
 
     began = time.perf_counter()
-    voices, strangers, times, epochs = TRAINING_VOICES.split(), TEST_VOICES.split(), 4, 27
+    voices, strangers, times, epochs = TRAINING_VOICES.split(), TEST_VOICES.split(), 4, 18
     if options.quick:
         voices, strangers, times, epochs = voices[:6], strangers[:2], 1, 2
     surroundings = Compose([RandomImpulseResponse(SyntheticRooms(RATE, 0.2, 0.8), p=0.7), RandomNoise(5, 30)])
