@@ -73,7 +73,7 @@ class TestRun:
         assert len((run / "history.jsonl").read_text().splitlines()) == 3
 
     def test_it_learns(self, data, tmp_path):
-        said = train(data, "-o", tmp_path / "run", *SMALL, "--epochs", 12, "--lr", 0.03, "-q")
+        said = train(data, "-o", tmp_path / "run", *SMALL, "--pooling", "4,4", "--epochs", 12, "--lr", 0.03, "-q")
         assert said == ""
         history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
         assert history[-1]["training_loss"] < 0.3 * history[0]["training_loss"]
