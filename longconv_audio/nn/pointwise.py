@@ -1,6 +1,6 @@
 """What stands around a long convolution and acts on each time step alone, saving little for the backward pass.
 
-Written with torch's own operations, a block of a norm, a convolution, a GELU and a gated linear unit keeps six copies of
+Written with torch's own operations, a block of norm, convolution, GELU and gated linear unit keeps six copies of
 a sequence for its gradients: the input of each, of which the last has two. Here a norm keeps its input and a mixing its
 input, and the backward pass computes the rest anew, in tiles that stay in a CPU's cache. Compilers and transforms are
 given torch's operations: they choose for themselves what to compute anew.
