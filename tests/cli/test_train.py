@@ -175,6 +175,7 @@ class TestRefusals:
             (["--validation", "1.5"], r"validation 1\.5: expected a share"),
             (["--clip-seconds", "0"], "clip_seconds 0"),
             (["--clip-seconds", "100s"], "counts samples, of a rate that is not given"),
+            (["--clip-seconds", "15s", "--rate", "2000"], "a clip has 15 samples, and .* one time step of 16"),
             (["--epochs", "0"], "epochs 0: expected 1 or more"),
             (["--lr", "nan"], "learning_rate nan"),
             (["--channels", "0"], "channels is 0"),
