@@ -40,7 +40,7 @@ class ClassifierConfig:
     layers: int = 4
     layer: str = "depthwise"
     kernel_size: int | None = None
-    pooling: tuple[int, ...] = (4, 4)
+    pooling: tuple[int, ...] = (16, 4)
     bidirectional: bool = False
     dropout: float = 0.1
 
