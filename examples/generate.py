@@ -7,7 +7,8 @@ level follows which. Then the model goes on where a second of the test music end
 sample, and the samples are written to a file as they come.
 
 Run it as it stands: python examples/generate.py [--quick] [-o FOLDER]
-FOLDER gets generated.wav: the second of music, and what the model makes of it.
+FOLDER gets generated.wav, the second of music and what the model makes of it, and the model: `longconv generate FOLDER
+-o more.wav` goes on.
 """
 
 import argparse
@@ -22,8 +23,7 @@ import torch
 
 from longconv_audio import AudioWriter
 from longconv_audio.nn.models import WaveformModel, WaveformModelConfig, mu_law_encode
-from longconv_audio.nn.training import TrainingData, TrainingSettings, from_torchaudio, train
-from longconv_audio.nn.training.evaluation import evaluate
+from longconv_audio.nn.training import TrainingData, TrainingSettings, evaluate, from_torchaudio, train
 from longconv_audio.synthesis import pluck
 
 RATE, LEVELS = 8_000, 256
@@ -80,10 +80,10 @@ def say_how_far(record: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a run of seconds, which learns little")
-    parser.add_argument("-o", "--output", help="folder for the generated sound")
+    parser.add_argument("-o", "--output", help="folder for the generated sound and the model")
     options = parser.parse_args()
     torch.manual_seed(0)
-    seconds, epochs, new = (200, 24, 4.0) if not options.quick else (30, 1, 0.02)
+    seconds, epochs, new = (200, 24, 3.0) if not options.quick else (30, 1, 0.02)
 
     x = music(seconds, seed=0)
     training, test = x[: -20 * RATE], x[-20 * RATE :]
@@ -105,9 +105,10 @@ def main() -> None:
     # of what has been does not change.
     prompt, began = test[:RATE], time.perf_counter()
     generator = torch.Generator().manual_seed(0)
-    blocks = model.eval().generate_blocks(round(new * RATE), RATE // 100, prompt=prompt, generator=generator)
+    model.eval()
+    blocks = model.generate_blocks(round(new * RATE), 80, prompt=prompt, temperature=0.8, generator=generator)
     if options.output:
-        Path(options.output).mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(options.output)
         target = str(Path(options.output, "generated.wav"))
         with AudioWriter(target, samplerate=RATE, channels=1, subtype="PCM_16", overwrite=True) as writer:
             writer.write(prompt[None].numpy())
@@ -115,7 +116,7 @@ def main() -> None:
                 writer.write(block.numpy())
     else:
         loudest = max(block.abs().max().item() for block in blocks)
-        print(f"peak of what is generated: {loudest:.2f} (-o FOLDER keeps it)")
+        print(f"peak {loudest:.2f} (-o FOLDER keeps what is generated)")
     elapsed = time.perf_counter() - began
     print(f"{new * RATE:.0f} samples in {elapsed:.1f} s: {new * RATE / elapsed:.0f} a second")
 

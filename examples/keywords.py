@@ -27,8 +27,7 @@ import torchaudio
 from torch import nn
 
 from longconv_audio.nn.models import Classifier, ClassifierConfig
-from longconv_audio.nn.training import TrainingData, TrainingSettings, from_torchaudio, train
-from longconv_audio.nn.training.evaluation import evaluate
+from longconv_audio.nn.training import TrainingData, TrainingSettings, evaluate, from_torchaudio, train
 from longconv_audio.transforms import (
     Compose,
     RandomGain,
@@ -63,13 +62,13 @@ def spoken(voices: list[str], times: int, seed: int) -> list[tuple[torch.Tensor,
 
 
 def speak(job: tuple[str, str, int, int]) -> torch.Tensor:
-    """A word in the middle of a second, `(1, samples)`, with an RMS of 1 while it lasts."""
+    """A word in the middle of a second, `(1, samples)`, at -20 dB RMS while it lasts."""
     word, voice, words_per_minute, pitch = job
     command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "-p", str(pitch), "-z", "--stdout", word]
     wav = subprocess.run(command, capture_output=True, check=True).stdout
     samples = torch.frombuffer(bytearray(wav[44:]), dtype=torch.int16).float()  # behind the WAV header
     x = torchaudio.functional.resample(samples, ESPEAK_RATE, RATE)[:RATE]
-    x = x / x.square().mean().sqrt()
+    x = 0.1 * x / x.square().mean().sqrt()
     before = (RATE - len(x)) // 2
     return nn.functional.pad(x, (before, RATE - len(x) - before))[None]
 
@@ -130,7 +129,7 @@ def main() -> None:
     print(f"made in {time.perf_counter() - began:.0f} s")
 
     config = ClassifierConfig(WORDS, RATE, channels=48, layer="s4d", pooling=(16, 4, 2), dropout=0.0)
-    augment = Compose([RandomTimeShift(0.2, RATE), *surroundings, RandomGain(-6, 6)])
+    augment = Compose([RandomTimeShift(0.2, RATE), *surroundings, RandomGain(-12, 12)])
     with tempfile.TemporaryDirectory() as folder:
         for name, model, rate in (
             ("long convolutions on samples", Classifier(config), 1e-2),

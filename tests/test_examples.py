@@ -11,7 +11,7 @@ EXAMPLES = sorted(Path(__file__).parent.parent.joinpath("examples").glob("*.py")
 
 # What the longer ones write into the folder that they are given.
 WRITES = {
-    "generate": {"generated.wav"},
+    "generate": {"config.json", "generated.wav", "model.safetensors"},
     "keywords": {"config.json", "model.safetensors"},
     "learn_a_room": {"learn_a_room.png", "room.wav"},
     "long_memory": {"long_memory.png"},
