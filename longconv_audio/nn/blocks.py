@@ -140,7 +140,7 @@ class FeedForward(ResidualBlock):
         expand: how many times as many there are in between.
         dropout: as of `ResidualBlock`.
 
-    Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729, section 4.2.
+    Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729.
     """
 
     def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0, device=None, dtype=None):

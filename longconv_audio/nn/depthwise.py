@@ -25,8 +25,8 @@ class DepthwiseLongConv(KernelLayer):
         dropout: the chance of a tap to be zero in a training step.
         skip, mask: see `KernelLayer`.
 
-    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646),
-    sections 3.1 and 3.2; the scale is not theirs.
+    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646);
+    the scale is not theirs.
 
     >>> layer = DepthwiseLongConv(4, 1000, squash=0.001)
     >>> layer(torch.ones(2, 4, 3000)).shape

@@ -32,9 +32,9 @@ class HyenaOperator(MaskedLayer):
         frequency: of its sines at the start; higher ones give rougher kernels.
         mask: see `MaskedLayer`.
 
-    Source: Poli et al., "Hyena hierarchy: towards larger convolutional language models" (2023, arXiv 2302.10866),
-    sections 3.1 to 3.3. As in the authors' code, the first of the paper's long convolutions is the short one; not
-    theirs is that the kernels' decay is scaled to an energy of 1, whatever their length.
+    Source: Poli et al., "Hyena hierarchy: towards larger convolutional language models" (2023, arXiv 2302.10866).
+    As in the authors' code, the first of the paper's long convolutions is the short one; not theirs is that the
+    kernels' decay is scaled to an energy of 1, whatever their length.
 
     >>> layer = HyenaOperator(4, 1000)
     >>> layer(torch.ones(2, 4, 3000)).shape

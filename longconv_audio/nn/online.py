@@ -17,8 +17,8 @@ U inputs together adds what these give to the next U outputs, for the U that the
 
 What stands nearer than a base block is a small matrix product, and what a frame leaves to the next is one more tile.
 Sources: M. J. Fischer and L. J. Stockmeyer, "Fast on-line integer multiplication", J. Comput. Syst. Sci. 9 (1974);
-J. van der Hoeven, "Relax, but don't be too lazy", J. Symbolic Computation 34 (2002), section 4; for long convolution
-models C.-A. Oncescu, S. Purandare, S. Idreos and S. Kakade, "Flash Inference" (2024, arXiv 2410.12982), algorithm 2.
+J. van der Hoeven, "Relax, but don't be too lazy", J. Symbolic Computation 34 (2002); for long convolution models
+C.-A. Oncescu, S. Purandare, S. Idreos and S. Kakade, "Flash Inference" (2024, arXiv 2410.12982).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class S4D(KernelLayer):
         skip, mask: see `KernelLayer`.
 
     Source: Gu et al., "On the parameterization and initialization of diagonal state space models" (2022, arXiv
-    2206.11893), sections 3 and 4, equations 9 and 10.
+    2206.11893).
 
     >>> layer = S4D(4, state_size=16)
     >>> layer(torch.ones(2, 4, 3000)).shape

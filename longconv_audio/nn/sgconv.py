@@ -24,7 +24,7 @@ class SGConv(KernelLayer):
     The kernels are divided by the norms that they have at construction, the buffer `norm`.
 
     Source: Li et al., "What makes convolutional models great on long sequence modeling?" (2022, arXiv 2210.09298),
-    section 3.2.
+    equation 1.
 
     >>> layer = SGConv(4, 1000)
     >>> layer.weight.shape, layer(torch.ones(2, 4, 3000)).shape
