@@ -36,12 +36,12 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from longconv_audio.nn.training import evaluation
+    from longconv_audio.nn.training import DataSettings, evaluation
     from longconv_audio.nn.training.distributed import choose_device
     from longconv_audio.nn.training.runs import data_settings, load_model
 
     place = choose_device(device)
-    model, settings = load_model(run, place), data_settings(run)
+    model, settings = load_model(run, place), data_settings(run) or DataSettings()
     line = Line("off" if quiet else "auto")
     try:
         clips, notes = evaluation.read_clips(

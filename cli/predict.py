@@ -49,7 +49,8 @@ def predict(
     from longconv_audio.nn.training.runs import data_settings, load_model
 
     model = load_model(run, choose_device(device), "classifier")
-    least, rate = data_settings(run).clip_seconds, model.config.sample_rate
+    settings, rate = data_settings(run), model.config.sample_rate
+    least = settings.clip_seconds if settings else 0.0
     if stream:
         prediction.begin_stream(model)  # where it cannot, no file is opened
         options = {"block": _seconds(Duration.parse(block), rate, "--block")}

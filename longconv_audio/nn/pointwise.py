@@ -1,9 +1,9 @@
 """What stands around a long convolution and acts on each time step alone, saving little for the backward pass.
 
-Written with torch's own operations, a norm, a GELU and a gated linear unit keep five to eight copies of a sequence for
-their gradients. Here a norm keeps its input and a mixing its input, and the backward pass computes the rest anew, in
-tiles that stay in a CPU's cache. Compilers and transforms are given torch's operations: they choose for themselves what
-to compute anew.
+Written with torch's own operations, a block of norm, convolution, GELU and gated linear unit keeps six copies of
+a sequence for its gradients: the input of each, of which the last has two. Here a norm keeps its input and a mixing its
+input, and the backward pass computes the rest anew, in tiles that stay in a CPU's cache. Compilers and transforms are
+given torch's operations: they choose for themselves what to compute anew.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def computed_anew(tensor: torch.Tensor, make: Callable[[], torch.Tensor], *sourc
 
 def _no_autocast(x):
     """What is computed in which dtype is settled here."""
-    return torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def _norm(x, weight, bias, eps: float, dtype):
@@ -165,14 +165,13 @@ class _ChannelNorm(torch.autograd.Function):
         """With n the normed x of variance 1, and s one over the deviation: dx = s (w dy - <w dy> - n <n w dy>)."""
         x, weight = ctx.saved_tensors
         dx, scale = torch.empty_like(x), weight[:, None].to(_wide(x))
-        dw, db = (torch.zeros_like(scale[:, 0]) for _ in "wb")
+        dw = db = None
         means = scale.mT / len(scale)  # (1, C), whose product with w dy / w is <w dy>
         for part in _tiles(x):
             normed, inverse = _normed(x[part], ctx.eps)
             g = dy[part].to(normed.dtype)
-            db += g.sum((0, 2))
             gn = g * normed
-            dw += gn.sum((0, 2))
+            dw, db = _plus(dw, gn.sum((0, 2))), _plus(db, g.sum((0, 2)))
             normed.mul_(_over_channels(means, gn)).add_(_over_channels(means, g))
             torch.mul(torch.mul(g, scale, out=gn).sub_(normed), inverse, out=dx[part])
         return dx, dw.to(weight.dtype), db.to(weight.dtype), None, None
@@ -208,16 +207,15 @@ class _Mix(torch.autograd.Function):
     def backward(ctx, dout):
         y, weight, bias, keep = ctx.saved_tensors
         w, b = weight.to(y.dtype), bias[:, None].to(y.dtype)
-        dy = torch.empty_like(y)
-        dw, db = (torch.zeros_like(t, dtype=_wide(t)) for t in (weight, bias))
+        dy, dw, db = torch.empty_like(y), None, None
         for part in _tiles(y):
             a, g = F.gelu(y[part]), dout[part].to(y.dtype)
             if keep is not None:
                 g = (g * keep[part]).mul_(ctx.scale)
             if ctx.glu:
                 g = torch.ops.aten.glu_backward(g, _over_channels(w, a, b), 1)
-            db += g.sum((0, 2), dtype=db.dtype)
-            dw += torch.bmm(g, a.mT).sum(0, dtype=dw.dtype)
+            dw = _plus(dw, torch.bmm(g, a.mT).sum(0, dtype=_wide(weight)))
+            db = _plus(db, g.sum((0, 2), dtype=_wide(bias)))
             dy[part] = torch.ops.aten.gelu_backward(_over_channels(w.mT, g), y[part])
         return dy, dw.to(weight.dtype), db.to(bias.dtype), dout.to(ctx.residual_dtype), None, None, None
 
@@ -225,6 +223,10 @@ class _Mix(torch.autograd.Function):
 def _wide(x) -> torch.dtype:
     """In which sums over x are taken."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def _plus(total, term):
+    return term if total is None else total.add_(term)
 
 
 def _over_channels(weight, x, bias=None):
@@ -240,6 +242,6 @@ def _tiles(x):
     items = max(steps // max(length, 1), 1)
     return [
         (slice(b, b + items), slice(None), slice(t, t + steps))
-        for b in range(0, batch, items)
-        for t in range(0, length, steps)
+        for b in range(0, max(batch, 1), items)
+        for t in range(0, max(length, 1), steps)
     ]

@@ -59,7 +59,7 @@ class Convolve(nn.Module):
             raise ValueError(
                 f"x has {x.shape[1]} channels and the IR {len(self.ir)}; expected equal counts, or an IR of one channel"
             )
-        return _convolve(x, self.ir, self.origin, self.leave_length_unchanged)
+        return _convolve(x, self.ir.to(x.device), self.origin, self.leave_length_unchanged)
 
 
 class RandomImpulseResponse(RandomTransform):
@@ -124,7 +124,7 @@ class RandomImpulseResponse(RandomTransform):
             device = "cpu" if generator is None else generator.device
             return torch.randint(len(self.filters), (count,), generator=generator, device=device)
 
-        return self.filters[draw(one, len(x), generator).to(self.filters.device)]
+        return self.filters[draw(one, len(x), generator).to(self.filters.device)].to(x.device)
 
 
 def _convolve(x: torch.Tensor, k: torch.Tensor, origin: int, leave_length_unchanged: bool) -> torch.Tensor:

@@ -19,7 +19,7 @@ WORLD, CHANNELS = 2, 4
 
 
 def model():
-    """A layer of each way to have parameters, with a buffer and a mask among them."""
+    """A layer of each way to have parameters, with a buffer and a mask among them, and blocks."""
     torch.manual_seed(0)
     masked = longconv_nn.DepthwiseLongConv(CHANNELS, 70)
     masked.sparsify_(keep=0.5, length=200)
@@ -31,6 +31,8 @@ def model():
         longconv_nn.HyenaOperator(CHANNELS, 70, bands=2, width=8),
         longconv_nn.LongConv1d(CHANNELS, CHANNELS, 70, padding="causal"),
         longconv_nn.LongConv1d(CHANNELS, CHANNELS, 70, padding="causal", groups=CHANNELS),
+        longconv_nn.ResidualBlock(longconv_nn.DepthwiseLongConv(CHANNELS, 70), CHANNELS, glu=True),
+        longconv_nn.UNetStage(longconv_nn.FeedForward(2 * CHANNELS), CHANNELS, 3),
     ).double()
 
 

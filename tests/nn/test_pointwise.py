@@ -140,3 +140,13 @@ def test_computed_anew_refuses_sources_that_have_changed():
     source.add_(1)
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
+
+
+def test_no_samples():
+    arguments = randn(2, 3, 0), randn(4, 3), randn(4), randn(2, 4, 0)
+    mix(*arguments).sum().backward()
+    assert arguments[1].grad.abs().max() == 0
+    x, weight = randn(2, 3, 0), randn(3)
+    channel_norm(x, weight, randn(3)).sum().backward()
+    assert x.grad.shape == x.shape
+    assert weight.grad.abs().max() == 0

@@ -40,7 +40,7 @@ class ClassifierConfig:
     layers: int = 4
     layer: str = "depthwise"
     kernel_size: int | None = None
-    pooling: tuple[int, ...] = (4, 4)
+    pooling: tuple[int, ...] = (16, 4)
     bidirectional: bool = False
     dropout: float = 0.1
 
@@ -107,7 +107,7 @@ class Classifier(Pretrained):
             if not block.shape[-1]:
                 break
         else:
-            h, _ = self.norm.stream(block, {})
+            h = self.norm.normed(block)
             state["sum"] += h.sum(-1, dtype=state["sum"].dtype)
             state["count"] += h.shape[-1]
         mean = state["sum"] / state["count"].clamp(min=1)

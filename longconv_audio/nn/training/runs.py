@@ -11,8 +11,8 @@ from longconv_audio.errors import OptionError, UnreadableError
 from longconv_audio.nn.models import Classifier, WaveformModel, from_pretrained
 
 from .checkpoints import CHECKPOINT
-from .recipes import MODELS, saved_recipe
-from .run_folder import SETTINGS
+from .recipes import MODELS
+from .run_folder import SETTINGS, read_settings
 from .settings import DataSettings
 
 
@@ -38,6 +38,18 @@ def load_model(run: str | os.PathLike, device: torch.device, kind: str | None = 
     return model
 
 
-def data_settings(run: str | os.PathLike) -> DataSettings:
-    """How the run's recordings became clips; the defaults for a model that `longconv train` did not train."""
-    return saved_recipe(run).data if (Path(run) / SETTINGS).exists() else DataSettings()
+def data_settings(run: str | os.PathLike) -> DataSettings | None:
+    """How the run's recordings became clips; None for a model that `save_pretrained` alone has left.
+
+    Raises:
+        UnreadableError: the run's settings are damaged.
+    """
+    if not (Path(run) / SETTINGS).exists():
+        return None
+    saved = read_settings(Path(run))
+    try:
+        if "preparation" in saved:
+            return DataSettings(**saved["preparation"])
+        return DataSettings(clip_seconds=saved["data"]["clip_samples"] / saved["data"]["rate"])  # trained from Python
+    except (KeyError, TypeError, OptionError) as error:
+        raise UnreadableError(f"{Path(run) / SETTINGS}: is damaged: {error}") from None
