@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..convolution import long_conv
 from ..frequency_mask import FrequencyMask
 from ..short_convolution import short_conv
+from .checks import check_count
 from .conv1d import LongConv1d
 from .kernel_layer import with_skip
 from .kernels import hyena_window
@@ -59,8 +60,7 @@ class HyenaOperator(MaskedLayer):
             ("channels", channels, 1), ("kernel_size", kernel_size, 1), ("order", order, 2), ("bands", bands, 1),
             ("width", width, 1),
         ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"{name} is {value}; expected at least {least}")
+            check_count(name, value, least)
         factory = {"device": device, "dtype": dtype}
         self.channels, self.kernel_size, self.order = channels, kernel_size, order
         projected = (order + 1) * channels
@@ -69,7 +69,7 @@ class HyenaOperator(MaskedLayer):
         self.filter = HyenaFilter(channels * (order - 1), kernel_size, bands, width, frequency, **factory)
         self.d = nn.Parameter(torch.empty(order - 1, channels, **factory))
         self.out_projection = LongConv1d(channels, channels, 1, padding="causal", **factory)
-        self.set_mask(mask if mask is None or device is None else mask.to(device))
+        self.set_mask(mask, device)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

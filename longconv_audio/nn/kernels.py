@@ -47,9 +47,17 @@ def multiscale_kernel(weight: torch.Tensor, decay: float | torch.Tensor, length:
     Returns:
         `(channels, length)`. It is not normalised.
 
+    Raises:
+        ValueError: for a weight of too few scales.
+
     Source: Li et al., "What makes convolutional models great on long sequence modeling?" (2022, arXiv 2210.09298),
     equation 1.
     """
+    if weight.shape[-1] << weight.shape[1] < 2 * length:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and length is {length}; expected at least as many taps, which are "
+            f"{weight.shape[-1] << weight.shape[1] >> 1}"
+        )
     parts, at = [], 0
     for scale, sub_kernel in enumerate(weight.unbind(1)):
         if at >= length:

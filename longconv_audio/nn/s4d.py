@@ -9,6 +9,7 @@ from torch import nn
 
 from ..convolution import FilterSpectrum, long_conv
 from ..frequency_mask import FrequencyMask
+from .checks import check_count
 from .kernel_layer import KernelLayer
 from .kernels import s4d_kernel, s4d_modes
 from .vandermonde import Vandermonde
@@ -55,7 +56,7 @@ class S4D(KernelLayer):
         device=None,
         dtype=None,
     ):
-        if state_size < 2 or state_size % 2:
+        if check_count("state_size", state_size, 2) % 2:
             raise ValueError(f"state_size is {state_size}; expected an even number of states")
         if initialisation not in INITIALISATIONS:
             raise ValueError(f"initialisation is {initialisation!r}; expected one of {', '.join(INITIALISATIONS)}")
