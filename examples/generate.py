@@ -14,7 +14,6 @@ FOLDER gets generated.wav, the second of music and what the model makes of it, a
 """
 
 import argparse
-import math
 import sys
 import tempfile
 import time
@@ -60,14 +59,6 @@ def counted_bits(training: torch.Tensor, test: torch.Tensor) -> tuple[float, flo
     return bits[0][test].mean().item(), bits[1][test[:-1], test[1:]].mean().item()
 
 
-def put_in_order(model: WaveformModel) -> None:
-    """Has neighbouring levels begin with similar embeddings, sines of the level, which training would have to find."""
-    with torch.no_grad():
-        level = torch.linspace(-1, 1, LEVELS)[:, None]
-        frequency, phase = 3 * torch.randn(model.config.channels), 6.28 * torch.rand(model.config.channels)
-        model.embedding.weight[:LEVELS] = math.sqrt(2) * torch.sin(frequency * level + phase)
-
-
 def clips(x: torch.Tensor, seconds: int):
     """Clips of a second from pieces of so many: from longer ones, training cuts others in each epoch."""
     pieces = x.split(seconds * RATE)
@@ -95,7 +86,6 @@ def main() -> None:
 
     config = WaveformModelConfig(RATE, channels=32, layers=1, layer="s4d", pooling=(4, 4))
     model, began = WaveformModel(config), time.perf_counter()
-    put_in_order(model)
     settings = TrainingSettings(epochs=epochs, batch_size=4, learning_rate=5e-3, patience=0)
     data = TrainingData(clips(training, 3), clips(test[: 5 * RATE], 1))
     with tempfile.TemporaryDirectory() as run:

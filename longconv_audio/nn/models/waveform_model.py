@@ -5,6 +5,7 @@ Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 22
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,6 +77,7 @@ class WaveformModel(Pretrained):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(CODES + 1, config.channels)
+        _put_in_order(self.embedding)
         self.stages = _stages(config, config.channels, 1, config.pooling)
         self.norm = ChannelNorm(config.channels)
         self.head = nn.Conv1d(config.channels, CODES, 1)
@@ -195,6 +197,15 @@ def _stages(config: WaveformModelConfig, channels: int, pooled: int, pooling: tu
         stages.append(ResidualBlock(layer, channels, glu=True, dropout=config.dropout))
         stages.append(FeedForward(channels, dropout=config.dropout))
     return stages
+
+
+def _put_in_order(embedding: nn.Embedding) -> None:
+    """Has neighbouring codes begin with similar embeddings, sines of the level, which training would have to find."""
+    with torch.no_grad():
+        weight = embedding.weight
+        level = torch.linspace(-1, 1, CODES, device=weight.device, dtype=weight.dtype)[:, None]
+        frequency, phase = 3 * torch.randn_like(weight[0]), 2 * math.pi * torch.rand_like(weight[0])
+        weight[:CODES] = math.sqrt(2) * torch.sin(frequency * level + phase)
 
 
 def _drawn(logits, temperature: float, generator) -> torch.Tensor:
