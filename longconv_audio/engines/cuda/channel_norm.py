@@ -1,0 +1,132 @@
+"""The normalisation over channels by CUDA kernels, forward and backward: what `nn.pointwise` asks for on a GPU.
+
+A tensor's statistics are computed anew from it in the backward pass, of the same reading as the gradients' own means.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+
+from . import norm_kernels, short_kernels
+from .arguments import NormArguments, ShortSumArguments
+from .launch import available, current, launcher
+from .operands import KINDS, cast
+from .plans import Kernel
+
+_NUMBERS = {dtype: number for number, dtype in KINDS.items()}
+
+
+def why_not(x, dtype: torch.dtype) -> str | None:
+    """Why no kernel makes a norm of this dtype of x `(B, C, L)`, or its gradients; None where one does."""
+    batch, channels, length = x.shape
+    if (_NUMBERS.get(x.dtype), _NUMBERS.get(dtype)) not in norm_kernels.TYPES:
+        return f"there are no kernels from {x.dtype} to {dtype}"
+    if not x.numel():
+        return "there are no samples"
+    if channels > norm_kernels.MOST_CHANNELS:
+        return f"{channels} channels; expected at most {norm_kernels.MOST_CHANNELS}"
+    if max(length, batch * norm_kernels.tiles_of(length)) > norm_kernels.MOST_TIMES:
+        return f"{batch} rows of {length} samples do not fit 32 bits"
+    return available(x.device)
+
+
+def forward(x, weight, bias, eps: float, dtype: torch.dtype) -> torch.Tensor:
+    """y `(B, C, L)` of this dtype.
+
+    Raises:
+        CompilerError, LaunchError: where a kernel cannot be compiled, loaded or started.
+    """
+    index = x.get_device()
+    with current(index):
+        return normed(launcher(index), x, weight, bias, eps, dtype)
+
+
+def backward(dy, x, weight, eps: float):
+    """The gradients of x, in its dtype, and of weight and bias, in float32. Errors as of `forward`."""
+    index = x.get_device()
+    with current(index):
+        return gradients(launcher(index), dy, x, weight, eps)
+
+
+def normed(on, x, weight, bias, eps: float, dtype: torch.dtype) -> torch.Tensor:
+    """`forward`, on a launcher: something that has `launch`."""
+    x, weight, bias = x.contiguous(), _parameter(weight), _parameter(bias)
+    y = torch.empty_like(x, dtype=dtype)
+    cut = _cut(x.shape, x.dtype, dtype, _aligned(x, y))
+    arguments = cut.arguments.copy()
+    arguments.x, arguments.result, arguments.eps = x.data_ptr(), y.data_ptr(), eps
+    arguments.weight, arguments.bias = weight.data_ptr(), bias.data_ptr()
+    on.launch(cut.forward, arguments, (arguments.all_tiles, 1))
+    return y
+
+
+def gradients(on, dy, x, weight, eps: float):
+    """`backward`, on a launcher."""
+    x, dy, weight = x.contiguous(), dy.contiguous(), _parameter(weight)
+    dx = torch.empty_like(x)
+    cut = _cut(x.shape, x.dtype, dy.dtype, _aligned(x, dy, dx))
+    channels = x.shape[1]
+    sums = torch.empty(2, channels, cut.blocks, dtype=torch.float32, device=x.device)
+    arguments = cut.arguments.copy()
+    arguments.x, arguments.dy, arguments.result, arguments.eps = x.data_ptr(), dy.data_ptr(), dx.data_ptr(), eps
+    arguments.weight, arguments.sums = weight.data_ptr(), sums.data_ptr()
+    on.launch(cut.backward, arguments, (cut.blocks, 1))
+    dw, db = torch.empty(2, channels, dtype=torch.float32, device=x.device)
+    arguments = cut.sum_arguments.copy()
+    arguments.sums, arguments.dk, arguments.dbias = sums.data_ptr(), dw.data_ptr(), db.data_ptr()
+    on.launch(short_kernels.SUM, arguments, (cut.sum_blocks, 1))
+    return dx, dw, db
+
+
+class _Cut(NamedTuple):
+    """What all calls of one shape have in common.
+
+    Args:
+        forward, backward: the kernels.
+        arguments: theirs, but for addresses and eps.
+        blocks: of the backward pass.
+        sum_arguments, sum_blocks: of the kernel that adds up what the blocks leave.
+    """
+
+    forward: Kernel
+    backward: Kernel
+    arguments: NormArguments
+    blocks: int
+    sum_arguments: ShortSumArguments
+    sum_blocks: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _cut(shape, dtype: torch.dtype, result: torch.dtype, aligned: bool) -> _Cut:
+    batch, channels, length = shape
+    types = _NUMBERS[dtype], _NUMBERS[result]
+    aligned = aligned and length % norm_kernels.TIMES == 0
+    tiles = norm_kernels.tiles_of(length)
+    # The order of sums may depend on nothing but the shape.
+    chunks = norm_kernels.chunks_of(batch * tiles)
+    arguments = NormArguments(
+        channels=channels, length=length, tiles=tiles, all_tiles=batch * tiles, tiles_per_block=chunks.tiles
+    )
+    # Weights are filters of one tap, as far as sums go.
+    sum_arguments = ShortSumArguments(
+        chunk_step=1, channel_step=chunks.number, slot_step=channels * chunks.number, chunks=chunks.number,
+        channels=channels, channels_per_filter=1, filters=channels, taps=1, first_slot=0, bias_slot=1,
+        lanes=short_kernels.lanes_of_sum(chunks.number),
+    )  # fmt: skip
+    sum_blocks = short_kernels.blocks_of(-(-2 * channels * sum_arguments.lanes // 32))
+    return _Cut(
+        norm_kernels.forward(types, channels, aligned), norm_kernels.backward(types, channels, aligned), arguments,
+        chunks.number, sum_arguments, sum_blocks,
+    )  # fmt: skip
+
+
+def _aligned(*tensors) -> bool:
+    """Whether each begins on 16 bytes."""
+    return all(t.data_ptr() % 16 == 0 for t in tensors)
+
+
+def _parameter(t):
+    return cast(t, torch.float32).contiguous()

@@ -1,0 +1,73 @@
+"""The kernels of csrc/channel_norm.cuh: their names and shared memory, and how a call's time steps are dealt to blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from .plans import Kernel
+from .short_kernels import NUMBERS, Chunks
+
+# x's type and y's: a residual stream may be wider than what is made of it.
+TYPES = (("fp32", "fp32"), ("fp32", "fp16"), ("fp32", "bf16"), ("fp16", "fp16"), ("bf16", "bf16"))
+MOST_CHANNELS = 2048  # whose sums of gradients find room beside the others
+MOST_TIMES = 2**31 - 2**13  # of a row, or tiles, that fit a signed number of 32 bits with what lies about them
+SUMS = 1024  # blocks that sums of gradients are cut into; it may not depend on the device
+TIMES = 2  # of a lane
+_GROUP = 8  # channels that a warp works on together
+_SHAPES = ((8, True), (16, True), (8, False))  # warps, and whether a group of each is all there is
+
+
+def forward(types: tuple[str, str], channels: int, aligned: bool) -> Kernel:
+    """Norms rows of x's type into y's."""
+    warps, held = _shape(channels)
+    return _forward(types, warps, held, aligned)
+
+
+def backward(types: tuple[str, str], channels: int, aligned: bool) -> Kernel:
+    """The gradient of x, and the sums of those of weight and bias."""
+    warps, held = _shape(channels)
+    return _backward(types, warps, held, aligned, channels)
+
+
+def tiles_of(length: int) -> int:
+    """Tiles of a row."""
+    return -(-length // (32 * TIMES))
+
+
+def chunks_of(tiles: int) -> Chunks:
+    """How all tiles are dealt to the blocks of the backward pass."""
+    each = -(-tiles // SUMS)
+    return Chunks(each, -(-tiles // each))
+
+
+def all_kernels() -> Iterator[Kernel]:
+    """Every specialisation, once, with the most shared memory that it may ask for; they are the same for all devices."""
+    for types, (warps, held), aligned in product(TYPES, _SHAPES, (True, False)):
+        yield _forward(types, warps, held, aligned)
+        yield _backward(types, warps, held, aligned, warps * _GROUP if held else MOST_CHANNELS)
+
+
+def _shape(channels: int) -> tuple[int, bool]:
+    return next((shape for shape in _SHAPES if channels <= shape[0] * _GROUP), _SHAPES[-1])
+
+
+def _forward(types, warps: int, held: bool, aligned: bool) -> Kernel:
+    return _kernel("forward", types, warps, held, aligned, _exchange_bytes(warps, 2))
+
+
+def _backward(types, warps: int, held: bool, aligned: bool, channels: int) -> Kernel:
+    return _kernel("backward", types, warps, held, aligned, _exchange_bytes(warps, 4) + 2 * 4 * channels)
+
+
+def _exchange_bytes(warps: int, quantities: int) -> int:
+    """What each warp tells the others of a tile."""
+    return warps * quantities * 32 * TIMES * 4
+
+
+def _kernel(direction: str, types, warps: int, held: bool, aligned: bool, shared: int) -> Kernel:
+    tags = ", ".join(NUMBERS[number][0] for number in types)
+    flags = ", ".join(str(flag).lower() for flag in (held, aligned))
+    name = f"channel_norm::channel_norm_{direction}<{tags}, {TIMES}, {warps}, {flags}>"
+    blocks = (32 if held and aligned else 16) // warps
+    return Kernel("channel_norm.cuh", name, warps * 32, blocks, shared, "NormArguments")
