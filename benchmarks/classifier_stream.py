@@ -31,7 +31,7 @@ def main() -> None:
     block, length = round(arguments.block * SAMPLE_RATE / 1000), round(arguments.seconds * SAMPLE_RATE)
     rows = []
     for layer in LAYERS:
-        for pooling in ((4, 4), ()):
+        for pooling in ((16, 4), (4, 4), ()):
             costs = _costs(layer, pooling, block, length)
             wall, cpu = [cost.wall for cost in costs], [cost.cpu for cost in costs]
             name = f"{layer}, {'pooling ' + ', '.join(map(str, pooling)) if pooling else 'full rate'}"

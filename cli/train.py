@@ -61,7 +61,7 @@ def train(
     kernel: Annotated[int | None, _option("Taps of each filter.", MODEL, show_default="a second's")] = None,
     pooling: Annotated[
         str | None,
-        _option("Factors by which the rate is lowered, as in 4,4; 1: not at all.", MODEL, show_default="4,4"),
+        _option("Factors by which the rate is lowered, as in 4,4; 1: not at all.", MODEL, show_default="the model's"),
     ] = None,
     dropout: Annotated[
         float | None, _option("Share that training leaves out.", MODEL, show_default="the model's")

@@ -26,11 +26,17 @@ class ChannelNorm(Streamable):
     tensor(True)
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5):
+    def __init__(self, channels: int, eps: float = 1e-5, *, device=None, dtype=None):
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.weight = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Neither scales nor shifts."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return channel_norm(x, self.weight, self.bias, self.eps)
@@ -71,15 +77,24 @@ class ResidualBlock(Streamable):
     """
 
     def __init__(
-        self, layer: nn.Module, channels: int, *, inner: int | None = None, glu: bool = False, dropout: float = 0.0
+        self,
+        layer: nn.Module,
+        channels: int,
+        *,
+        inner: int | None = None,
+        glu: bool = False,
+        dropout: float = 0.0,
+        device=None,
+        dtype=None,
     ):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; expected a share of at least 0 and below 1")
         self.glu, self.dropout = glu, dropout
-        self.norm = ChannelNorm(channels)
+        factory = {"device": device, "dtype": dtype}
+        self.norm = ChannelNorm(channels, **factory)
         self.layer = layer
-        self.mixing = nn.Conv1d(inner or channels, 2 * channels if glu else channels, 1)
+        self.mixing = nn.Conv1d(inner or channels, 2 * channels if glu else channels, 1, **factory)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm = self.norm
@@ -97,6 +112,10 @@ class ResidualBlock(Streamable):
         return self._mix(y, x)
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        if self.dropout and self.training:
+            raise ValueError(
+                f"the dropout of {type(self).__name__} in training is random: call eval() before streaming"
+            )
         return {"layer": streaming.init_state(self.layer, batch, device=device, dtype=dtype)}
 
     @torch.no_grad()
@@ -128,9 +147,9 @@ class FeedForward(ResidualBlock):
     Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729, section 4.2.
     """
 
-    def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0):
-        inner = expand * channels
-        super().__init__(nn.Conv1d(channels, inner, 1), channels, inner=inner, dropout=dropout)
+    def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0, device=None, dtype=None):
+        inner, factory = expand * channels, {"device": device, "dtype": dtype}
+        super().__init__(nn.Conv1d(channels, inner, 1, **factory), channels, inner=inner, dropout=dropout, **factory)
 
 
 def _is_small(block, weight) -> bool:

@@ -73,6 +73,7 @@ class LongConv1d(nn.Conv1d, Streamable):
                 f"LongConv1d with padding {self.padding!r} cannot stream: its outputs do not stand at its newest "
                 "sample; expected padding='causal'"
             )
+        self.prepare_anew()
         past = self._online().init_state(batch, device=device, dtype=dtype)
         return {"past": past, "phase": torch.zeros(batch, dtype=torch.int64, device=device or self.weight.device)}
 

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ..convolution import long_conv
 from ..frequency_mask import FrequencyMask
@@ -66,9 +67,19 @@ class HyenaOperator(MaskedLayer):
         self.in_projection = LongConv1d(channels, projected, 1, padding="causal", **factory)
         self.short = nn.Conv1d(projected, projected, SHORT_TAPS, groups=projected, **factory)
         self.filter = HyenaFilter(channels * (order - 1), kernel_size, bands, width, frequency, **factory)
-        self.d = nn.Parameter(torch.randn(order - 1, channels, **factory))
+        self.d = nn.Parameter(torch.empty(order - 1, channels, **factory))
         self.out_projection = LongConv1d(channels, channels, 1, padding="causal", **factory)
         self.set_mask(mask if mask is None or device is None else mask.to(device))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new weights of the skip terms; the parts have methods of their own."""
+        with torch.no_grad():
+            self.d.normal_()
+
+    def parameter_options(self, lr: float) -> dict[str, dict]:
+        """What an optimiser is to do with the skip terms; see `parameter_groups`."""
+        return {"d": {"weight_decay": 0.0}}
 
     def kernel(self, length: int | None = None) -> torch.Tensor:
         """The kernels' taps, `(order - 1, channels, kernel_size)`, and of more than `length` only the first."""
@@ -93,6 +104,7 @@ class HyenaOperator(MaskedLayer):
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         self.check_streams()
+        self.prepare_anew()
         return {
             name: online.init_state(batch, device=device, dtype=dtype)
             for name, online in self.prepared("online", self._online).items()
@@ -131,22 +143,35 @@ class HyenaFilter(nn.Module):
     def __init__(self, kernels: int, kernel_size: int, bands: int, width: int, frequency: float, *, device, dtype):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
-        self.kernel_size, self.bands = kernel_size, bands
+        self.kernel_size, self.bands, self.first_frequency = kernel_size, bands, frequency
         self.layers = nn.ModuleList(nn.Linear(size, width, **factory) for size in (2 * bands + 1, width, width))
-        self.frequency = nn.Parameter(torch.full((width,), frequency, **factory))
+        self.frequency = nn.Parameter(torch.empty(width, **factory))
         self.output = nn.Linear(width, kernels, bias=False, **factory)
-        rate = hyena_window(kernels, kernel_size, **factory)
-        energy = torch.expm1(2 * kernel_size * rate) / torch.expm1(2 * rate)
-        self.register_buffer("rate", rate)
-        self.register_buffer("scale", energy.rsqrt())
+        self.register_buffer("rate", torch.empty(kernels, 1, **factory))
+        self.register_buffer("scale", torch.empty(kernels, 1, **factory))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets the sines' frequencies and the kernels' decays; the layers have methods of their own."""
+        with torch.no_grad():
+            self.frequency.fill_(self.first_frequency)
+            like = {"device": self.rate.device, "dtype": _wide(self.rate)}
+            rate = hyena_window(len(self.rate), self.kernel_size, **like)
+            energy = torch.expm1(2 * self.kernel_size * rate) / torch.expm1(2 * rate)
+            self.rate.copy_(rate)
+            self.scale.copy_(energy.rsqrt())
 
     def forward(self, length: int) -> torch.Tensor:
-        """The first `length` taps, `(kernels, length)`."""
-        like = self.output.weight
-        place = torch.arange(length, device=like.device, dtype=like.dtype)
-        bands = torch.arange(self.bands, device=like.device, dtype=like.dtype)
+        """The first `length` taps, `(kernels, length)`, in float32 at least: half precision cannot number them."""
+        wide, device = _wide(self.rate), self.rate.device
+        place = torch.arange(length, device=device, dtype=wide)
+        bands = torch.arange(self.bands, device=device, dtype=wide)
         angle = place[:, None] * bands * (2 * math.pi / self.kernel_size)
         h = torch.cat([place[:, None] / self.kernel_size, angle.cos(), angle.sin()], -1)
         for layer in self.layers:
-            h = torch.sin(self.frequency * layer(h))
-        return self.output(h).t() * (self.scale * torch.exp(self.rate * place))
+            h = torch.sin(self.frequency * F.linear(h, layer.weight.to(wide), layer.bias.to(wide)))
+        return F.linear(self.output.weight.to(wide), h) * (self.scale * torch.exp(self.rate * place))
+
+
+def _wide(t) -> torch.dtype:
+    return torch.promote_types(t.dtype, torch.float32)

@@ -61,6 +61,7 @@ class KernelLayer(MaskedLayer):
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         self.check_streams()
+        self.prepare_anew()
         return self._online().init_state(batch, device=device, dtype=dtype)
 
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:

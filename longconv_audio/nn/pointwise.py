@@ -210,7 +210,7 @@ def _mix_in_tiles(y, weight, bias, residual, keep, glu: bool, scale: float):
     out = residual.new_empty(residual.shape, dtype=torch.promote_types(y.dtype, residual.dtype))
     weight, bias = weight.to(y.dtype), bias[:, None].to(y.dtype)
     for part in _tiles(y):
-        z = _over_channels(weight, F.gelu(y[part]), bias)
+        z = _linear(weight, F.gelu(y[part]), bias)
         z = F.glu(z, 1) if glu else z
         if keep is not None:
             z = z.mul_(keep[part]).mul_(scale)
@@ -236,10 +236,10 @@ class _Mix(torch.autograd.Function):
             if keep is not None:
                 g = (g * keep[part]).mul_(ctx.scale)
             if ctx.glu:
-                g = torch.ops.aten.glu_backward(g, _over_channels(w, a, b), 1)
-            dw = _plus(dw, torch.bmm(g, a.mT).sum(0, dtype=_wide(weight)))
-            db = _plus(db, g.sum((0, 2), dtype=_wide(bias)))
-            dy[part] = torch.ops.aten.gelu_backward(_over_channels(w.mT, g), y[part])
+                g = torch.ops.aten.glu_backward(g, _linear(w, a, b), 1)
+            da, dw_part, db_part = _linear_backward(g, a, w)
+            dw, db = _plus(dw, dw_part), _plus(db, db_part)
+            dy[part] = torch.ops.aten.gelu_backward(da, y[part])
         return dy, dw.to(weight.dtype), db.to(bias.dtype), dout.to(ctx.residual_dtype), None, None, None
 
 
@@ -256,6 +256,26 @@ def _over_channels(weight, x, bias=None):
     """weight x + bias at each time step, `(D, C)` by `(B, C, n)`. torch.matmul would lay time steps side by side."""
     weight = weight.expand(len(x), -1, -1)
     return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias, weight, x)
+
+
+def _linear(weight, x, bias):
+    """The same in the way that is the faster on x's device; on GPUs, as a convolution may be, perhaps in TF32."""
+    if x.is_cpu:
+        return _over_channels(weight, x, bias)
+    return F.conv1d(x, weight.unsqueeze(-1), bias[:, 0])
+
+
+def _linear_backward(g, x, weight):
+    """The gradients of x, of the weight and of the bias, the last two in float32 at least."""
+    wide = _wide(weight)
+    if x.is_cpu:
+        dw, db = torch.bmm(g, x.mT).sum(0, dtype=wide), g.sum((0, 2), dtype=wide)
+        return _over_channels(weight.mT, g), dw, db
+    one, zero = (1,), (0,)
+    dx, dw, db = torch.ops.aten.convolution_backward(
+        g, x, weight.unsqueeze(-1), weight.shape[:1], one, zero, one, False, zero, 1, (True, True, True)
+    )
+    return dx, dw.squeeze(-1).to(wide), db.to(wide)
 
 
 def _tiles(x):

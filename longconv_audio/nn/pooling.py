@@ -28,10 +28,10 @@ class DownPool(Streamable):
     torch.Size([3, 6, 2])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pool: int):
+    def __init__(self, in_channels: int, out_channels: int, pool: int, *, device=None, dtype=None):
         super().__init__()
         self.pool = _checked(pool)
-        self.conv = nn.Conv1d(in_channels, out_channels, pool, stride=pool)
+        self.conv = nn.Conv1d(in_channels, out_channels, pool, stride=pool, device=device, dtype=dtype)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         whole = x.shape[-1] // self.pool * self.pool
@@ -83,10 +83,10 @@ class UpPool(Streamable):
     torch.Size([3, 2, 8])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pool: int):
+    def __init__(self, in_channels: int, out_channels: int, pool: int, *, device=None, dtype=None):
         super().__init__()
         self.pool = _checked(pool)
-        self.conv = nn.ConvTranspose1d(in_channels, out_channels, pool, stride=pool)
+        self.conv = nn.ConvTranspose1d(in_channels, out_channels, pool, stride=pool, device=device, dtype=dtype)
 
     def forward(self, x: torch.Tensor, length: int | None = None) -> torch.Tensor:
         """`(B, in, M)` to `(B, out, length)`: by default `M pool` samples, and up to a group more."""
@@ -131,11 +131,12 @@ class UNetStage(Streamable):
     torch.Size([2, 3, 10])
     """
 
-    def __init__(self, inner: nn.Module, channels: int, pool: int = 4, expand: int = 2):
+    def __init__(self, inner: nn.Module, channels: int, pool: int = 4, expand: int = 2, *, device=None, dtype=None):
         super().__init__()
-        self.down = DownPool(channels, expand * channels, pool)
+        factory = {"device": device, "dtype": dtype}
+        self.down = DownPool(channels, expand * channels, pool, **factory)
         self.inner = inner
-        self.up = UpPool(expand * channels, channels, pool)
+        self.up = UpPool(expand * channels, channels, pool, **factory)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         coarse = self.down(x)

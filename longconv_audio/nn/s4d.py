@@ -14,8 +14,8 @@ from .kernels import s4d_kernel, s4d_modes
 from .vandermonde import Vandermonde
 
 INITIALISATIONS = ("lin", "inv")
-# Block sizes whose powers are kept while streaming.
-_FORMS = 8
+# Block sizes whose powers are kept while streaming, each of at most so many samples.
+_FORMS, _FORM_SAMPLES = 8, 1 << 14
 
 
 class S4D(KernelLayer):
@@ -96,8 +96,11 @@ class S4D(KernelLayer):
         if self.kernel_size is not None:
             return super().init_state(batch, device=device, dtype=dtype)
         self.check_streams()
-        wide = torch.promote_types(dtype or self.c.dtype, torch.float32)
-        return {"modes": torch.zeros(batch, *self.c.shape, device=device or self.c.device, dtype=wide)}
+        self.prepare_anew()
+        device = torch.device(device or self.c.device)
+        # In float32 the powers of a step's factor would drift from those of the kernel.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        return {"modes": torch.zeros(batch, *self.c.shape, device=device, dtype=wide)}
 
     @torch.no_grad()
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
@@ -105,7 +108,12 @@ class S4D(KernelLayer):
             return super().stream(block, state)
         self.check_channels(block)
         modes = state["modes"]
-        u = block.to(modes.dtype)
+        if modes.shape != (len(block), *self.c.shape):
+            raise ValueError(
+                f"the state's modes have shape {tuple(modes.shape)} and block {tuple(block.shape)}; expected "
+                f"{(len(block), *self.c.shape)}, as of this layer and batch"
+            )
+        u = block.to(torch.promote_types(block.dtype, torch.float32))
         with torch.autocast(block.device.type, enabled=False):
             if block.shape[-1] == 0:
                 return block.clone(), state
@@ -124,18 +132,11 @@ class S4D(KernelLayer):
 
     def _step_form(self):
         (decay, turn), coefficient = s4d_modes(self.log_dt, self.log_decay, self.frequency, self.c)
-        dtype = torch.complex128 if self.c.dtype == torch.float64 else torch.complex64
-        return torch.polar(decay.exp(), turn).to(dtype), torch.complex(*coefficient).to(dtype)
+        return torch.polar(decay.exp(), turn), torch.complex(*coefficient)
 
     def _block(self, u, modes):
         """The block's own convolution, and what the states before it go on to give."""
-        n = u.shape[-1]
-        forms = self.prepared("blocks", dict)
-        if (n, u.dtype) not in forms:
-            if len(forms) == _FORMS:
-                forms.clear()
-            forms[n, u.dtype] = self._block_form(n, u.dtype)
-        taps, powers, (c_re, c_im), (z_re, z_im) = forms[n, u.dtype]
+        taps, powers, (c_re, c_im), (z_re, z_im) = self._block_form(u.shape[-1], u.dtype)
         re, im = modes.unbind(-1)
         rest = powers.evaluate(c_re * re - c_im * im, c_re * im + c_im * re)
         y = long_conv(u, taps, d=self.d).add_(rest)
@@ -146,11 +147,22 @@ class S4D(KernelLayer):
 
     def _block_form(self, n: int, dtype):
         """For n samples: the taps' spectrum, the powers, what a state gives to the next output, and z^n."""
+        forms = self.prepared("blocks", dict)
+        if (n, dtype) in forms:
+            return forms[n, dtype]
+        form = self._new_block_form(n, dtype)
+        if n <= _FORM_SAMPLES:
+            if len(forms) == _FORMS:
+                forms.clear()
+            forms[n, dtype] = form
+        return form
+
+    def _new_block_form(self, n: int, dtype):
         (decay, turn), (c_re, c_im) = s4d_modes(self.log_dt, self.log_decay, self.frequency, self.c)
         grown = torch.complex(c_re, c_im) * torch.polar(decay.exp(), turn)
         end = torch.polar((n * decay).exp(), n * turn)
-        pairs = [tuple(t.to(dtype) for t in (z.real, z.imag)) for z in (grown, end)]
-        return FilterSpectrum(self.kernel(n).to(dtype), n), Vandermonde(decay, turn, n, dtype), *pairs
+        taps, powers = FilterSpectrum(self.kernel(n).to(dtype), n), Vandermonde(decay, turn, n, dtype)
+        return taps, powers, (grown.real, grown.imag), (end.real, end.imag)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, state_size={self.state_size}, initialisation={self.initialisation!r}"

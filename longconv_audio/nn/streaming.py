@@ -61,7 +61,11 @@ class Streamable(nn.Module):
         return self.stream(x, self.init_state(x.shape[0], device=x.device, dtype=x.dtype))[1]
 
     def prepared(self, name: str, make: Callable):
-        """What `make` gives from the parameters, made anew when one of them or of the buffers has changed."""
+        """What `make` gives from the parameters, made anew when one of them or of the buffers has changed.
+
+        Changes in the midst of a stream are seen where torch counts them: none through `.data`, none of a fused
+        optimiser, none of tensors made in inference mode. A layer's `init_state` therefore calls `prepare_anew`.
+        """
         tensors = [
             t
             for module in (self.modules() if self._modules else (self,))
@@ -69,12 +73,16 @@ class Streamable(nn.Module):
             for t in held.values()
             if t is not None
         ]
-        stamp = [(id(t), t.data_ptr(), t._version, t.dtype) for t in tensors]
+        stamp = [(id(t), t.data_ptr(), None if t.is_inference() else t._version, t.dtype) for t in tensors]
         kept = self.__dict__.setdefault("_prepared", {})
         if name not in kept or kept[name][0] != stamp:
             with torch.no_grad():
                 kept[name] = (stamp, make(), tensors)  # whose ids nothing else can have as long as they are held
         return kept[name][1]
+
+    def prepare_anew(self) -> None:
+        """Forgets what is prepared: for a stream that begins, of parameters that may have changed in any way."""
+        self.__dict__.pop("_prepared", None)
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items() if name != "_prepared"}
@@ -89,8 +97,8 @@ def init_state(module: nn.Module, batch: int, *, device=None, dtype=None) -> dic
     """
     if isinstance(module, Streamable):
         return module.init_state(batch, device=device, dtype=dtype)
-    if isinstance(module, nn.Sequential):
-        return {name: init_state(part, batch, device=device, dtype=dtype) for name, part in module.named_children()}
+    if _is_sequence(module):
+        return {name: init_state(part, batch, device=device, dtype=dtype) for name, part in module._modules.items()}
     _check_pointwise(module)
     return {}
 
@@ -99,8 +107,8 @@ def stream(module: nn.Module, block: torch.Tensor, state: dict) -> tuple[torch.T
     """The next block through any module that can stream; see `init_state`."""
     if isinstance(module, Streamable):
         return module.stream(block, state)
-    if isinstance(module, nn.Sequential):
-        for name, part in module.named_children():
+    if _is_sequence(module):
+        for name, part in module._modules.items():
             block, state[name] = stream(part, block, state[name])
         return block, state
     with torch.no_grad():
@@ -158,6 +166,11 @@ def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: dict) -> 
         name: map_state(function, value) if isinstance(value, dict) else function(value)
         for name, value in state.items()
     }
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    """Whether its parts one after another are all that it does. (`named_children` would skip a part's second place.)"""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _check_pointwise(module: nn.Module) -> None:

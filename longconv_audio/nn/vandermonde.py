@@ -41,7 +41,9 @@ class Vandermonde:
         u = torch.nn.functional.pad(u.to(self.dtype), (0, -self.length % self.steps))
         rows = u.unflatten(-1, (-1, self.steps)).transpose(0, 1).flatten(1, 2)  # (H B*l1 S)
         small = torch.cat(self.small, -2).to(self.dtype).transpose(-1, -2)
-        re, im = (rows @ small).unflatten(1, (u.shape[0], -1)).transpose(0, 1).chunk(2, -1)  # (B H l1 N)
+        re, im = (
+            (rows @ small).unflatten(1, (len(u), self.large[0].shape[-1])).transpose(0, 1).chunk(2, -1)
+        )  # (B H l1 N)
         z_re, z_im = (t.to(self.dtype).transpose(-1, -2) for t in self.large)
         return (re * z_re - im * z_im).sum(-2), (re * z_im + im * z_re).sum(-2)
 

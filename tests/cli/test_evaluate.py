@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from longconv_audio.cli import app
+from longconv_audio.cli import EXIT_CODES, app
 from typer.testing import CliRunner
 
 from longconv_audio.errors import NonFiniteError, OptionError, PartialError, UnreadableError, UnwritableError
@@ -19,7 +19,7 @@ from longconv_audio.nn.models import (
     from_pretrained,
 )
 from longconv_audio.nn.training import DataSettings, TrainingSettings, read_data, train
-from tests.cli.running import LONGCONV, run, started
+from tests.cli.running import LONGCONV, started
 from tests.nn.training.material import RATE, tone, write_classes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -179,7 +179,7 @@ class TestPredict:
         shares = [files["files"][0]["predictions"][-1]["probabilities"]["low"] for files in (one, other)]
         assert shares[0] == pytest.approx(shares[1], abs=0.02)
 
-    def test_standard_input_as_it_comes_and_some_that_fail(self, data, trained, tmp_path):
+    def test_standard_input_as_it_comes(self, data, trained, tmp_path):
         """A pipe that has given half of its WAV has been answered for that half."""
         content = (data / "low" / "0.wav").read_bytes()
         options = ["predict", trained, "-", "--stream", "--block", "50ms"]
@@ -194,12 +194,16 @@ class TestPredict:
             rest = process.stdout.read().decode().splitlines()
             assert process.wait(timeout=30) == 0
         assert [line.split("\t")[2] for line in rest] == ["0.100", "0.150"]
+
+    def test_some_that_fail(self, data, trained, tmp_path):
         (tmp_path / "bad.wav").write_bytes(b"no audio")
-        done = run("predict", trained, data / "low" / "0.wav", "bad.wav", data / "high" / "0.wav", cwd=tmp_path)
-        assert done.code == 7
-        assert len(done.stdout.splitlines()) == 2
-        assert "bad.wav" in done.lines[0]
-        assert done.lines[1] == "longconv: 1 of 3 files failed; the others are done"
+        good = [data / "low" / "0.wav", data / "high" / "0.wav"]
+        done = CliRunner().invoke(app, ["predict", *map(str, (trained, good[0], tmp_path / "bad.wav", good[1]))])
+        assert EXIT_CODES[type(done.exception)] == 7
+        assert str(done.exception) == "1 of 3 files failed; the others are done"
+        assert [line.split("\t")[0] for line in done.stdout.splitlines()] == list(map(str, good))
+        assert "bad.wav" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
     def test_refusals(self, rng, data, trained, waveform, tmp_path):
         with pytest.raises(OptionError, match="holds a WaveformModel; expected a Classifier"):

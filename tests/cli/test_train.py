@@ -73,7 +73,7 @@ class TestRun:
         assert len((run / "history.jsonl").read_text().splitlines()) == 3
 
     def test_it_learns(self, data, tmp_path):
-        said = train(data, "-o", tmp_path / "run", *SMALL, "--epochs", 12, "--lr", 0.03, "-q")
+        said = train(data, "-o", tmp_path / "run", *SMALL, "--pooling", "4,4", "--epochs", 12, "--lr", 0.03, "-q")
         assert said == ""
         history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
         assert history[-1]["training_loss"] < 0.3 * history[0]["training_loss"]
@@ -175,6 +175,7 @@ class TestRefusals:
             (["--validation", "1.5"], r"validation 1\.5: expected a share"),
             (["--clip-seconds", "0"], "clip_seconds 0"),
             (["--clip-seconds", "100s"], "counts samples, of a rate that is not given"),
+            (["--clip-seconds", "15s", "--rate", "2000"], "a clip has 15 samples, and .* one time step of 16"),
             (["--epochs", "0"], "epochs 0: expected 1 or more"),
             (["--lr", "nan"], "learning_rate nan"),
             (["--channels", "0"], "channels is 0"),

@@ -98,6 +98,13 @@ def test_a_block_compiles_in_one_graph():
     torch.testing.assert_close(x.grad, grad, rtol=1e-3, atol=1e-3)
 
 
+def test_random_blocks_are_refused():
+    block = ResidualBlock(Memory(4, 30), 4, dropout=0.5)
+    with pytest.raises(ValueError, match=r"dropout of ResidualBlock in training is random: call eval\(\)"):
+        block.init_state(1)
+    block.eval().init_state(1)
+
+
 def test_dropout_is_named_where_it_is_no_share():
     with pytest.raises(ValueError, match=r"dropout is 1\.0; expected"):
         ResidualBlock(nn.Identity(), 4, dropout=1.0)

@@ -122,6 +122,9 @@ def test_parameter_groups():
         (0.01, 0.0): ["0.bias", "1.bias", "1.weight", "2.d", "3.d"],
         (0.002, 0.0): ["2.frequency", "2.log_decay", "2.log_dt"],
     }
+    hyena = longconv_nn.HyenaOperator(4, 10)
+    plain = [g["params"] for g in parameter_groups(hyena, lr=0.01, weight_decay=0.1) if not g["weight_decay"]]
+    assert any(p is hyena.d for p in plain[0])
     low = parameter_groups(model, lr=0.001, weight_decay=0.1)
     assert {g["lr"] for g in low} == {0.001}
     torch.optim.AdamW(groups).step()

@@ -119,3 +119,73 @@ def test_one_filter_for_all_channels_streams_one():
     assert error(streamed(layer, x, 7)[0], layer(x)) < TOLERANCE[torch.float32]
     with pytest.raises(ValueError, match="channels"):
         layer.stream(noise(1, 2, 3), layer.init_state(1))
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 64])
+def test_recurrence_does_not_drift(blocks):
+    """Slow resonances, whose past is some thousands of steps long, against the sums in float64."""
+    torch.manual_seed(0)
+    layer, x = longconv_nn.S4D(2, 8, dt_min=0.001, dt_max=0.001).eval(), noise(1, 2, 12_000)
+    with torch.no_grad():
+        layer.log_decay.fill_(-3.0)
+    y = streamed(layer, x, blocks)[0]
+    assert error(y.double(), by_name("s4d-lin").oracle(layer, x)) < 5e-7
+
+
+@EVERY_CAUSAL_CASE
+def test_of_no_sequences(case):
+    layer = case.layer()
+    for block in (1, 5):
+        assert len(layer.stream(noise(0, CHANNELS, block), layer.init_state(0))[0]) == 0
+
+
+@EVERY_CAUSAL_CASE
+def test_another_batch_is_refused(case):
+    layer = case.layer()
+    for state, block in ((1, 3), (3, 1)):
+        for n in (1, 5):
+            with pytest.raises(ValueError, match="block"):
+                layer.stream(noise(block, CHANNELS, n), layer.init_state(state))
+
+
+def _through_data(layer):
+    for parameter in layer.parameters():
+        parameter.data.mul_(0.5)
+
+
+def _fused(layer):
+    optimizer = torch.optim.AdamW(layer.parameters(), 0.5, fused=True)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def _there_and_back(layer):
+    for _ in range(3):
+        for parameter in layer.parameters():
+            parameter.data = parameter.data * 1.2
+
+
+@pytest.mark.parametrize("change", [_through_data, _fused, _there_and_back])
+@EVERY_CAUSAL_CASE
+def test_a_new_stream_follows_changes_that_torch_does_not_count(case, change):
+    layer, x = case.layer(), noise(1, CHANNELS, 100)
+    before, _ = streamed(layer, x, 50)
+    change(layer)
+    assert error(streamed(layer, x, 50)[0], layer(x)) < TOLERANCE[torch.float32]
+    assert error(before, layer(x)) > 0.01
+
+
+@EVERY_CAUSAL_CASE
+def test_made_in_inference_mode(case):
+    with torch.inference_mode():
+        layer, x = case.layer(), noise(1, CHANNELS, 100)
+        assert error(streamed(layer, x, [1] * 3 + [97])[0], layer(x)) < TOLERANCE[torch.float32]
+
+
+def test_what_a_prefill_takes_is_not_kept():
+    layer = by_name("s4d-lin").layer()
+    layer.prefill(noise(1, CHANNELS, 20_000))
+    assert not layer.prepared("blocks", dict)
+    layer.stream(noise(1, CHANNELS, 50), layer.init_state(1))
+    assert len(layer.prepared("blocks", dict)) == 1

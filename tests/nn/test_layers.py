@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call
 
 from longconv_audio import nn as longconv_nn
@@ -166,6 +167,43 @@ def test_device_and_dtype(make):
     empty.to_empty(device="cpu").load_state_dict(layer.state_dict())
     x = noise(1, 3, 80, dtype=torch.float64)
     assert torch.equal(empty(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **factory: longconv_nn.DepthwiseLongConv(3, 50, **factory),
+        lambda **factory: longconv_nn.SGConv(3, 50, **factory),
+        lambda **factory: longconv_nn.S4D(3, **factory),
+        lambda **factory: longconv_nn.HyenaOperator(3, 50, **factory),
+        lambda **factory: longconv_nn.LongConv1d(3, 3, 50, padding="causal", **factory),
+        lambda **factory: longconv_nn.FeedForward(3, **factory),
+        lambda **factory: longconv_nn.UNetStage(nn.Identity(), 3, **factory),
+    ],
+)
+def test_every_part_begins_anew(make):
+    """As after loading onto the meta device: each module resets what it holds itself."""
+    layer = make(device="meta", dtype=torch.float64).to_empty(device="cpu")
+    assert {t.dtype for t in layer.state_dict().values()} == {torch.float64}
+    for t in layer.state_dict().values():
+        t.fill_(float("nan"))
+    for part in layer.modules():
+        if part._parameters or part._buffers:
+            part.reset_parameters()
+    y, expected = (m(noise(8, 3, 80, dtype=torch.float64)).std() for m in (layer, make(dtype=torch.float64)))
+    assert expected / 5 < y < 5 * expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name != "depthwise-masked"], ids=str)
+def test_in_half_precision(case, dtype):
+    """What comes of the rounded parameters, up to another rounding of the taps and of what is computed."""
+    layer, x = case.layer(dtype, taps=800), noise(2, CHANNELS, 1000, dtype=dtype)
+    y = layer(x)
+    assert y.dtype == dtype
+    assert snr(y, case.oracle(layer, x)) > (50 if dtype == torch.float16 else 30)
+    if hasattr(layer, "kernel"):
+        assert snr(layer.kernel(800), copy.deepcopy(layer).double().kernel(800).detach()) > 45
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if hasattr(case.layer(), "sparsify_")], ids=str)

@@ -90,6 +90,24 @@ def test_classifier_compiles_in_one_graph():
         torch.testing.assert_close(found.grad, right, rtol=1e-3, atol=1e-3 * float(right.abs().max()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_classifier_in_half_precision(dtype):
+    model, x = classifier().float(), torch.randn(2, 1, 96)
+    expected = model(x).detach()
+    half = model.to(dtype)
+    assert half(x.to(dtype)).dtype == dtype
+    assert difference(half(x.to(dtype)).detach().float(), expected) < 0.1
+    assert difference(half.stream(x.to(dtype), half.init_state(2))[0].float(), expected) < 0.1
+
+
+@pytest.mark.parametrize("shape", [(2, 50), (1, 2, 50), (50,)])
+def test_other_shapes_are_named(shape):
+    with pytest.raises(ValueError, match=r"x has shape \(.*\); expected \(batch, 1, samples\)"):
+        classifier()(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"codes has shape \(1, 1, 5\); expected \(batch, samples\)"):
+        waveform_model()(torch.zeros(1, 1, 5, dtype=torch.int64))
+
+
 def test_training_steps_lower_the_loss():
     model = classifier(dropout=0.1).float().train()
     x, labels = torch.randn(6, 1, 120), torch.tensor([0, 1, 2, 0, 1, 2])
@@ -130,6 +148,10 @@ def test_logits_depend_on_earlier_codes_alone():
             assert (changed[..., place + 1] - logits[..., place + 1]).abs().max() > 1e-3
 
 
+def test_waveform_model_of_no_samples():
+    assert waveform_model()(torch.zeros(2, 0, dtype=torch.int64)).shape == (2, 256, 0)
+
+
 def test_generation_follows_the_logits():
     """Without a temperature each code is the likeliest after those before, as the whole model has it."""
     model = waveform_model()
@@ -164,6 +186,12 @@ def test_generation_refuses():
         model.generate(5, temperature=-1)
     with pytest.raises(ValueError, match="prompt has shape"):
         model.generate(5, batch=2, prompt=torch.zeros(3, 10))
+    with pytest.raises(ValueError, match=r"prompt has shape \(1, 1, 10\)"):
+        model.generate(5, prompt=torch.zeros(1, 1, 10))
+    with pytest.raises(ValueError, match="samples is -1; expected at least 0"):
+        model.generate(-1)
+    with pytest.raises(ValueError, match="block is 0; expected at least 1"):
+        model.generate_blocks(5, 0)
     with pytest.raises(ValueError, match="training"):
         model.train().generate(5)
 
@@ -210,6 +238,12 @@ def test_estimator_weighs_noise():
     assert error(40.0) < 0.75 * error(120.0)
 
 
+def test_estimator_of_silence():
+    estimator = FilterEstimator(FilterEstimatorConfig(16_000, 20))
+    assert estimator.fit(torch.randn(1, 1, 100), torch.zeros(1, 1, 100)) == [float("-inf")]
+    assert not estimator.impulse_response.any()
+
+
 def test_estimator_streams():
     estimator = FilterEstimator(FilterEstimatorConfig(16_000, 50, channels=2))
     torch.nn.init.normal_(estimator.impulse_response)
@@ -238,12 +272,14 @@ def test_estimator_refuses(dry, wet, named):
     [
         ("classes", ("a",)),
         ("classes", ("a", "a")),
+        ("classes", "yes"),
         ("sample_rate", 0),
         ("channels", 2.5),
         ("layers", True),
         ("layer", "lstm"),
         ("kernel_size", 0),
         ("pooling", (0,)),
+        ("pooling", 4),
         ("pooling", (2, 2, 2, 2, 2)),
         ("bidirectional", 1),
         ("dropout", 1.0),

@@ -5,6 +5,8 @@ import torch
 
 from longconv_audio.nn.online import OnlineConvolution
 from longconv_audio.nn.streaming import StreamingModel, init_state, map_state, stream
+from tests.nn import streams
+from tests.nn.streams import Memory, difference
 
 # (groups, outputs, inputs) and taps: within a base block, at its edges, at a frame's edges, and beyond.
 SHAPES = [(3, 1, 1), (2, 3, 2)]
@@ -123,3 +125,19 @@ def test_what_cannot_stream_is_refused():
     y, state = stream(torch.nn.GELU(), torch.ones(1, 1, 3), {})
     assert y.shape == (1, 1, 3)
     assert state == {}
+
+
+class AndItsInput(torch.nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def test_a_module_in_several_places_of_a_sequence():
+    memory, gelu = Memory(2, 5), torch.nn.GELU()
+    model, x = torch.nn.Sequential(memory, gelu, memory, gelu).eval(), torch.randn(3, 2, 40)
+    assert difference(streams.streamed(model, x), model(x).detach()) < 1e-5
+
+
+def test_a_sequence_that_does_more_is_refused():
+    with pytest.raises(ValueError, match="AndItsInput has no streaming form"):
+        init_state(AndItsInput(torch.nn.GELU()), 1)

@@ -62,6 +62,17 @@ def test_saving_again_replaces(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("layer", ["depthwise", "hyena"])
+def test_masks_there_and_back(layer, tmp_path):
+    model = classifier(layer=layer).eval()
+    model.stages[1].layer.sparsify_(keep=0.25, length=64)
+    model.save_pretrained(tmp_path)
+    loaded = from_pretrained(tmp_path)
+    assert torch.equal(loaded.stages[1].layer.mask.bins, model.stages[1].layer.mask.bins)
+    assert loaded.stages[2].layer.mask is None
+    assert torch.equal(loaded(X), model(X))
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_full_disk_leaves_the_old_one(tmp_path, monkeypatch, failing):
     old = classifier()
@@ -98,7 +109,14 @@ def test_missing_files(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("{", "is not JSON"), ("[]", "names no model"), ("{}", "names no model"), ("\xff", "not JSON")]
+    ("text", "named"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "names no model"),
+        ("{}", "names no model"),
+        ('{"model": []}', "names no model"),
+        ("\xff", "not JSON"),
+    ],
 )
 def test_damaged_configurations(tmp_path, text, named):
     classifier().save_pretrained(tmp_path)
@@ -123,7 +141,7 @@ def test_damaged_tensors(tmp_path, left):
         ({"model": "WaveformModel"}, "classes is no field of WaveformModelConfig; expected sample_rate"),
         ({"heads": 8}, "heads is no field of ClassifierConfig; expected classes"),
         ({"sample_rate": None}, "sample_rate is None; expected"),
-        ({"pooling": 3}, "config.json: "),
+        ({"pooling": 3}, "config.json: pooling is 3; expected a tuple"),
         ({"classes": ["a", "b", "c"]}, r"head.bias \(2,\) where the configuration has \(3,\), head.weight"),
         ({"layers": 3}, r"is without stages\.[^:]* and \d+ more: tensors and configuration"),
         ({"layers": 1}, r"has besides stages\..*more: tensors and configuration"),

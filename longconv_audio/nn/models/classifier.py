@@ -10,7 +10,7 @@ from torch import nn
 from .. import streaming
 from ..blocks import ChannelNorm, ResidualBlock
 from ..pooling import DownPool
-from .configuration import check, check_stack, make_layer, taps
+from .configuration import check, check_stack, make_layer, make_tuple, taps
 from .pretrained import Pretrained
 
 
@@ -40,12 +40,12 @@ class ClassifierConfig:
     layers: int = 4
     layer: str = "depthwise"
     kernel_size: int | None = None
-    pooling: tuple[int, ...] = (4, 4)
+    pooling: tuple[int, ...] = (16, 4)
     bidirectional: bool = False
     dropout: float = 0.1
 
     def __post_init__(self):
-        object.__setattr__(self, "classes", tuple(self.classes))
+        make_tuple(self, "classes", "names")
         check(self, "classes", all(isinstance(name, str) for name in self.classes), "names")
         check(self, "classes", len(set(self.classes)) == len(self.classes) > 1, "two different names at least")
         check_stack(self)
@@ -83,8 +83,11 @@ class Classifier(Pretrained):
         self.head = nn.Linear(config.channels, len(config.classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 3 or x.shape[1] != 1:
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (batch, 1, samples), of one channel")
         h = self.norm(self.stages(x))
-        return self.head(h.sum(-1, dtype=_wider(h)) / max(h.shape[-1], 1))
+        mean = h.sum(-1, dtype=_wider(h)) / max(h.shape[-1], 1)
+        return self.head(mean.to(self.head.weight.dtype))
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         """Those of the stages, the sum of all time steps so far, and how many they are."""

@@ -44,6 +44,12 @@ def check(config, name: str, right: bool, expected: str) -> None:
         raise ValueError(f"{name} is {getattr(config, name)!r}; expected {expected}")
 
 
+def make_tuple(config, name: str, expected: str) -> None:
+    """Lists, as a JSON file has them, become tuples: a configuration can be hashed and compared."""
+    check(config, name, isinstance(getattr(config, name), (list, tuple)), f"a tuple of {expected}")
+    object.__setattr__(config, name, tuple(getattr(config, name)))
+
+
 def check_integers(config, **least: int) -> None:
     """Checks the fields that are whole numbers, each against its least value."""
     for name, low in least.items():
@@ -53,8 +59,7 @@ def check_integers(config, **least: int) -> None:
 
 def check_stack(config) -> None:
     """Checks the fields of models that are stacks of layers: the layer, its taps, pooling and dropout."""
-    # Lists, as a JSON file has them, become tuples: a configuration can be hashed and compared.
-    object.__setattr__(config, "pooling", tuple(config.pooling))
+    make_tuple(config, "pooling", "whole numbers, at least 1")
     check_integers(config, sample_rate=1, channels=1, layers=1)
     check(config, "layer", config.layer in LAYERS, f"one of {', '.join(LAYERS)}")
     right = config.kernel_size is None or (_is_integer(config.kernel_size) and config.kernel_size >= 1)

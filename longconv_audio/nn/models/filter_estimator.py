@@ -67,6 +67,7 @@ class FilterEstimator(Pretrained):
         return long_conv(dry, self.impulse_response)
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
+        self.prepare_anew()
         return self._online().init_state(batch, device=device, dtype=dtype)
 
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:
@@ -119,7 +120,7 @@ class FilterEstimator(Pretrained):
             curved += ridge * direction
             step = _ratio(descent, (direction * curved).sum(-1, keepdim=True))
             k, r, left = k + step * direction, r - step * curved, left - step * heard
-            error = left.square().sum() / whole
+            error = _ratio(left.square().sum(), whole)
             errors.append(10 * float(torch.log10(error)))
             if (descent <= _ROUNDING * first).all():
                 break
@@ -169,5 +170,5 @@ def _divided(r, spectrum):
 
 
 def _ratio(a, b):
-    """a / b, and 0 where both are: of a channel that has come to its end."""
+    """a / b, and 0 where both are: of a channel that has come to its end, or is silent."""
     return torch.where(b > 0, a / b, torch.zeros_like(a))

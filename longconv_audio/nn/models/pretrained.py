@@ -57,8 +57,7 @@ class Pretrained(Streamable):
     def _loaded(cls, folder: Path, fields: dict, device):
         model = cls(_configuration(cls.Config, fields, folder / CONFIG))
         tensors = _read_tensors(folder / TENSORS)
-        _check_fit(model.state_dict(), tensors, folder / TENSORS)
-        model.load_state_dict(tensors)
+        _load(model, tensors, folder / TENSORS)
         return model.to(device).eval()
 
 
@@ -75,7 +74,7 @@ def read_config(folder) -> tuple[str, dict]:
         raise UnreadableError(f"{path}: cannot be read: {error.strerror}; expected a saved model's folder") from error
     except ValueError as error:
         raise UnreadableError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(fields, dict) or "model" not in fields:
+    if not isinstance(fields, dict) or not isinstance(fields.get("model"), str):
         raise UnreadableError(f"{path}: names no model; expected what save_pretrained writes")
     return fields.pop("model"), fields
 
@@ -103,18 +102,17 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise UnreadableError(f"{path}: is damaged: {error}") from error
 
 
-def _check_fit(expected: dict, found: dict, path: Path) -> None:
-    """Names tensors that are missing, that nobody knows, and that have other shapes."""
-    shapes = {
-        f"{name} {tuple(found[name].shape)} where the configuration has {tuple(expected[name].shape)}"
-        for name in expected.keys() & found.keys()
-        if expected[name].shape != found[name].shape
-    }
-    for what, names in (
-        ("is without", expected.keys() - found.keys()),
-        ("has besides", found.keys() - expected.keys()),
-        ("has", shapes),
-    ):
+def _load(model, tensors: dict, path: Path) -> None:
+    """Names tensors that have other shapes, that are missing, and that nobody knows."""
+    expected = model.state_dict()
+    shapes = [
+        f"{name} {tuple(tensors[name].shape)} where the configuration has {tuple(expected[name].shape)}"
+        for name in expected.keys() & tensors.keys()
+        if expected[name].shape != tensors[name].shape
+    ]
+    # Layers take what they have no place for as yet, such as masks.
+    missing, unknown = ((), ()) if shapes else model.load_state_dict(tensors, strict=False)
+    for what, names in (("has", shapes), ("is without", missing), ("has besides", unknown)):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             listed = ", ".join(sorted(names)[:_NAMED])

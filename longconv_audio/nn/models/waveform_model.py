@@ -81,6 +81,10 @@ class WaveformModel(Pretrained):
         self.head = nn.Conv1d(config.channels, CODES, 1)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        if codes.ndim != 2:
+            raise ValueError(f"codes has shape {tuple(codes.shape)}; expected (batch, samples)")
+        if not codes.shape[-1]:
+            return self.head.weight.new_zeros(len(codes), CODES, 0)
         return self.head(self.norm(self.stages(self._embedded(F.pad(codes, (1, 0), value=_START)[:, :-1]))))
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
@@ -121,7 +125,7 @@ class WaveformModel(Pretrained):
             generator: of the random numbers, on its own device; where it and the model are the same, so is the result.
 
         Raises:
-            ValueError: for a temperature below 0, a prompt that does not fit.
+            ValueError: for a temperature or a number below 0, a prompt that does not fit, and a model in training.
         """
         blocks = self.generate_blocks(
             samples, max(samples, 1), batch=batch, prompt=prompt, temperature=temperature, generator=generator
@@ -139,6 +143,9 @@ class WaveformModel(Pretrained):
         generator: torch.Generator | None = None,
     ) -> Iterator[torch.Tensor]:
         """What `generate` gives, in blocks `(batch, block)` as they become ready; the last may be shorter."""
+        for name, value, least in (("samples", samples, 0), ("block", block, 1), ("batch", batch, 0)):
+            if value < least:
+                raise ValueError(f"{name} is {value}; expected at least {least}")
         if not temperature >= 0:
             raise ValueError(f"temperature is {temperature}; expected 0 or more")
         if self.training:
@@ -151,8 +158,7 @@ class WaveformModel(Pretrained):
 
     def _heard(self, prompt, batch: int, state):
         """The last code of a prompt, the others having gone through the stages."""
-        prompt = prompt if prompt.ndim == 2 else prompt[None]
-        if prompt.ndim != 2 or len(prompt) not in (1, batch):
+        if prompt.ndim not in (1, 2) or (prompt.ndim == 2 and len(prompt) not in (1, batch)):
             raise ValueError(f"prompt has shape {tuple(prompt.shape)}; expected (samples,) or ({batch}, samples)")
         codes = mu_law_encode(prompt.to(self.head.weight.device)).expand(batch, -1)
         if codes.shape[-1]:

@@ -3,7 +3,9 @@
 from .augmentation import augmentation
 from .clips import Clips, DatasetClips, RecordedClips, from_torchaudio
 from .data import TrainingData, read_data
+from .evaluation import Evaluation, evaluate
 from .loop import train
+from .prediction import Prediction, predict, predict_stream
 from .progress import Result, Step
 from .settings import AugmentationSettings, DataSettings, TrainingSettings
 from .tasks import CLASSIFICATION, NEXT_SAMPLE, Task
@@ -15,6 +17,8 @@ __all__ = [
     "Clips",
     "DataSettings",
     "DatasetClips",
+    "Evaluation",
+    "Prediction",
     "RecordedClips",
     "Result",
     "Step",
@@ -22,7 +26,10 @@ __all__ = [
     "TrainingData",
     "TrainingSettings",
     "augmentation",
+    "evaluate",
     "from_torchaudio",
+    "predict",
+    "predict_stream",
     "read_data",
     "train",
 ]

@@ -68,26 +68,38 @@ class Stretch:
 
 
 class Store:
-    """Reads parts of files at a rate, and keeps whole files in memory as long as there is room."""
+    """Reads parts of files at a rate, and keeps whole files in memory until there is no more room.
+
+    Args:
+        rate: hertz.
+        room: bytes. A copy in another process begins with none of them used.
+    """
 
     def __init__(self, rate: int, room: int = CACHE_BYTES):
         self.rate, self.room = rate, room
+        self._left, self._full = room, False
         self._kept: dict[str, np.ndarray] = {}
 
     def add(self, path: str, x: np.ndarray) -> None:
         """Keeps a whole file, `(n,)`, if there is room."""
-        if x.nbytes <= self.room and path not in self._kept:
-            self.room -= x.nbytes
-            self._kept[path] = x
+        if path in self._kept:
+            return
+        if x.nbytes > self._left:
+            self._full = True
+            return
+        self._left -= x.nbytes
+        self._kept[path] = x
 
     def read(self, path: str, start: int, count: int) -> np.ndarray:
         """Up to `count` samples from `start` on."""
+        if path not in self._kept and not self._full:
+            self.add(path, read_mono(path, self.rate)[0])
         if path in self._kept:
             return self._kept[path][start : start + count]
         return read_mono(path, self.rate, start, count)[0]
 
-    def __getstate__(self):
-        return {"rate": self.rate, "room": 0, "_kept": {}}
+    def __reduce__(self):
+        return Store, (self.rate, self.room)
 
 
 class RecordedClips(Clips):

@@ -18,7 +18,7 @@ from .clips import Clips, RecordedClips
 from .data import cut, measure, read_data
 from .recordings import list_recordings
 from .settings import DataSettings
-from .tasks import task_of
+from .tasks import check_fit, task_of
 
 SPLITS = ("all", "training", "validation", "test")
 
@@ -57,8 +57,10 @@ def evaluate(
         on_clips: called with the number of clips done, and of all.
 
     Raises:
+        MismatchError: the model is for another sample rate, or for other classes.
         NonFiniteError: the model's loss is NaN or infinite.
     """
+    check_fit(model, clips)
     model, task, classes = model.to(device).eval(), task_of(model), clips.classes
     confusion = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     loss, right, done = 0.0, 0, 0

@@ -9,14 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from longconv_audio.errors import MismatchError
-
 from . import distributed
 from .data import TrainingData
 from .interruption import Interruption
 from .progress import Result, Step
 from .settings import TrainingSettings
-from .tasks import Task, task_of
+from .tasks import Task, check_fit, task_of
 from .trainer import Trainer
 
 
@@ -64,7 +62,11 @@ def train(
         KeyboardInterrupt: Ctrl-C, after a checkpoint was saved; SIGTERM ends likewise.
     """
     settings = settings or TrainingSettings()
-    _check_fit(model, data)
+    if not hasattr(model, "save_pretrained"):
+        raise TypeError(
+            f"model is a {type(model).__name__} without save_pretrained(folder); expected a model that has it"
+        )
+    check_fit(model, data.training)
     device = distributed.choose_device(str(device))
     with distributed.process_group(device), _kept_generators(device), Interruption() as interruption:
         trainer = Trainer(model, data, settings, Path(run), task or task_of(model), augment, device, interruption)
@@ -75,23 +77,6 @@ def train(
         finally:
             if trainer.log is not None:
                 trainer.log.close()
-
-
-def _check_fit(model: nn.Module, data: TrainingData) -> None:
-    """Refuses before the first epoch what would fail behind it."""
-    if not hasattr(model, "save_pretrained"):
-        raise TypeError(
-            f"model is a {type(model).__name__} without save_pretrained(folder); expected a model that has it"
-        )
-    config, clips = getattr(model, "config", None), data.training
-    rate, classes = getattr(config, "sample_rate", clips.rate), getattr(config, "classes", clips.classes)
-    if rate != clips.rate:
-        raise MismatchError(f"the model is for {rate} Hz and the clips are at {clips.rate} Hz; expected one rate")
-    if tuple(classes) != clips.classes:
-        raise MismatchError(
-            f"the model has the classes {', '.join(classes)} and the clips {', '.join(clips.classes)}; expected the "
-            "same in the same order"
-        )
 
 
 def _kept_generators(device: torch.device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -146,6 +147,7 @@ def carry_out(
 
         sets = distributed.from_first(read)
         model = recipe.build(sets.training.classes, sets.training.rate)
+        _expect_heard(model, sets.training.samples)
         augment = augmentation(recipe.augmentation, sets.training.rate)
         on_start(sets, model)
         try:
@@ -169,6 +171,16 @@ def carry_out(
                 f"out of memory on {place}: use a smaller --batch-size, --channels or --clip-seconds; the last "
                 f"checkpoint in {run} is whole"
             ) from error
+
+
+def _expect_heard(model: torch.nn.Module, samples: int) -> None:
+    """Refuses clips of which a classifier would hear nothing."""
+    group = math.prod(model.config.pooling)
+    if isinstance(model, Classifier) and samples < group:
+        raise OptionError(
+            f"a clip has {samples} samples, and the model's pooling makes one time step of {group}: expected clips of "
+            f"{group} samples or more: pass a longer --clip-seconds, or --pooling 1"
+        )
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from longconv_audio.errors import MismatchError
+
+from .clips import Clips
+
 
 @dataclass(frozen=True)
 class Task:
@@ -61,3 +65,20 @@ def task_of(model) -> Task:
     from longconv_audio.nn.models import WaveformModel
 
     return NEXT_SAMPLE if isinstance(model, WaveformModel) else CLASSIFICATION
+
+
+def check_fit(model, clips: Clips) -> None:
+    """Whether a model is for such clips, as far as its configuration says.
+
+    Raises:
+        MismatchError: it is for another sample rate, or for other classes.
+    """
+    config = getattr(model, "config", None)
+    rate, classes = getattr(config, "sample_rate", clips.rate), getattr(config, "classes", clips.classes)
+    if rate != clips.rate:
+        raise MismatchError(f"the model is for {rate} Hz and the clips are at {clips.rate} Hz; expected one rate")
+    if tuple(classes) != clips.classes:
+        raise MismatchError(
+            f"the model has the classes {', '.join(classes)} and the clips {', '.join(clips.classes)}; expected the "
+            "same in the same order"
+        )

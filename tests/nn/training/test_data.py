@@ -1,5 +1,7 @@
 """From files to clips: what is found, how it is split and cut, and what is said of bad files."""
 
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
@@ -160,6 +162,12 @@ class TestRatesAndChannels:
             one, other = (store.read(str(tmp_path / "x.wav"), 30, 50) for store in stores)
             assert one.std() > 0.05
             assert np.array_equal(one, other)
+            copy = pickle.loads(pickle.dumps(stores[0]))
+            assert np.array_equal(copy.read(str(tmp_path / "x.wav"), 30, 50), one)
+            (tmp_path / "x.wav").unlink()  # kept by now, in the copy as well
+            assert np.array_equal(copy.read(str(tmp_path / "x.wav"), 30, 50), one)
+            with pytest.raises(UnreadableError, match="no such file"):
+                stores[1].read(str(tmp_path / "x.wav"), 30, 50)
 
 
 class TestClips:

@@ -15,6 +15,7 @@ from longconv_audio.nn.training import CLASSIFICATION, DataSettings, Task, Train
 from longconv_audio.nn.training import trainer as trainer_module
 from longconv_audio.nn.training.batches import epoch_order, training_batches, validation_batches
 from longconv_audio.nn.training.checkpoints import load_checkpoint
+from longconv_audio.nn.training.interruption import Interruption
 from longconv_audio.transforms import Compose, RandomGain, RandomImpulseResponse, RandomNoise, SyntheticRooms
 from tests.nn.training.material import Tiny, TinyConfig, write_classes
 
@@ -248,6 +249,33 @@ class TestRefusals:
     def test_settings(self, wrong):
         with pytest.raises(OptionError, match=f"{next(iter(wrong))}.*expected"):
             TrainingSettings(**wrong)
+
+
+class TestInterruption:
+    def test_the_second_signal_does_not_wait(self):
+        handler = signal.getsignal(signal.SIGINT)
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.asked == signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler
+
+    def test_what_is_ignored_stays_ignored(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with Interruption() as interruption:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert not interruption.asked
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_in_a_thread_there_is_nothing_to_hold_back(self, data, tmp_path):
+        results = []
+        thread = threading.Thread(target=lambda: results.append(run_it(data, tmp_path / "run")[1]))
+        thread.start()
+        thread.join()
+        assert len(results[0].history) == 3
 
 
 class TestMishaps:
