@@ -26,7 +26,9 @@ using short_conv::Bits;
 constexpr int group = short_conv::group;
 
 // That the registers suffice for.
-DEVICE constexpr int blocks(int warps, bool held, bool aligned) { return (held && aligned ? 32 : 16) / warps; }
+DEVICE constexpr int blocks(int warps, bool held, bool aligned, bool most = false) {
+  return (!(held && aligned) ? 16 : most ? 24 : 32) / warps;
+}
 
 // As they lie in memory.
 template <class Number, int TIMES>
@@ -122,28 +124,26 @@ DEVICE void load_group(Samples<Number, TIMES> (&v)[group], const NormArguments& 
   }
 }
 
-// Sums over all warps, in their order, of what each has of every time step.
+// Sums over all warps, in their order, of what each has of every time step. Each thread makes some of them for all.
 template <int WARPS, int COUNT, int TIMES>
 DEVICE void add_over_warps(float (&v)[COUNT][TIMES], unsigned shared) {
-  constexpr int pairs = TIMES / 2;
-  const unsigned lane = ptx::thread() % 32, warp = ptx::thread() / 32;
-  const auto at = [&](unsigned of, int q, int pair) { return shared + (((of * COUNT + q) * pairs + pair) * 32 + lane) * 8; };
+  constexpr unsigned pairs = COUNT * TIMES / 2, numbers = pairs * 64;  // of a warp
+  const unsigned lane = ptx::thread() % 32, own = shared + ptx::thread() / 32 * numbers * 4 + lane * 8;
   UNROLL
-  for (int q = 0; q < COUNT; ++q)
-    UNROLL for (int i = 0; i < pairs; ++i) memory::store_shared(at(warp, q, i), float2{v[q][2 * i], v[q][2 * i + 1]});
+  for (int i = 0; i < pairs; ++i)
+    memory::store_shared(own + i * 256, float2{v[2 * i / TIMES][2 * i % TIMES], v[2 * i / TIMES][2 * i % TIMES + 1]});
+  ptx::block_barrier();
+  for (unsigned number = ptx::thread(); number < numbers; number += WARPS * 32) {
+    float sum = 0.0f;
+    UNROLL
+    for (int w = 0; w < WARPS; ++w) sum += memory::load_shared<float>(shared + (w * numbers + number) * 4);
+    memory::store_shared(shared + number * 4, sum);
+  }
   ptx::block_barrier();
   UNROLL
-  for (int q = 0; q < COUNT; ++q) {
-    UNROLL
-    for (int i = 0; i < pairs; ++i) {
-      float2 sum = {0.0f, 0.0f};
-      UNROLL
-      for (int w = 0; w < WARPS; ++w) {
-        const float2 x = memory::load_shared<float2>(at(w, q, i));
-        sum.x += x.x, sum.y += x.y;
-      }
-      v[q][2 * i] = sum.x, v[q][2 * i + 1] = sum.y;
-    }
+  for (int i = 0; i < pairs; ++i) {
+    const float2 sum = memory::load_shared<float2>(shared + i * 256 + lane * 8);
+    v[2 * i / TIMES][2 * i % TIMES] = sum.x, v[2 * i / TIMES][2 * i % TIMES + 1] = sum.y;
   }
 }
 
@@ -208,22 +208,31 @@ KERNEL(WARPS * 32, blocks(WARPS, HELD, ALIGNED)) channel_norm_forward(NormArgume
   }
 }
 
-// Of the gradients of a group's weights, or biases: to the warp's own in shared memory.
+// Where in shared memory the gradients of a warp's channel are summed; those of a group lie together.
 template <int WARPS>
-DEVICE void add_gradients(float (&v)[group], unsigned shared, int first, int channels) {
-  const int lane = ptx::thread() % 32, channel = first + lane / 4 * WARPS;
+DEVICE unsigned place_of_sum(int number) {
+  return (number / group * WARPS + ptx::thread() / 32) * (group * 4) + number % group * 4;
+}
+
+// The gradients of a group's weights, or biases, to those that are there.
+template <int WARPS>
+DEVICE void add_gradients(float (&v)[group], unsigned sums, int first, int channels) {
+  const int lane = ptx::thread() % 32, number = first / WARPS + lane / 4;
   const float sum = short_conv::sum_of_eight(v, lane);
-  if (lane % 4 != 0 || channel >= channels) return;
-  memory::store_shared(shared + channel * 4, memory::load_shared<float>(shared + channel * 4) + sum);
+  if (lane % 4 != 0 || first + lane / 4 * WARPS >= channels) return;
+  const unsigned at = sums + place_of_sum<WARPS>(number);
+  memory::store_shared(at, memory::load_shared<float>(at) + sum);
 }
 
 // A block does `tiles_per_block` tiles and leaves their sums dw and db: (2, channels, blocks).
 template <class X, class Y, int TIMES, int WARPS, bool HELD, bool ALIGNED>
-KERNEL(WARPS * 32, blocks(WARPS, HELD, ALIGNED)) channel_norm_backward(NormArguments a) {
+KERNEL(WARPS * 32, blocks(WARPS, HELD, ALIGNED, sizeof(Bits<X>) + sizeof(Bits<Y>) == 8)) channel_norm_backward(NormArguments a) {
   const int warp = int(ptx::thread() / 32), lane = int(ptx::thread() % 32);
-  const unsigned exchange = memory::shared_base(), dw = exchange + WARPS * 4 * 32 * TIMES * 4, db = dw + a.channels * 4;
-  for (int channel = warp + lane * WARPS; channel < a.channels; channel += 32 * WARPS)
-    memory::store_shared(dw + channel * 4, 0.0f), memory::store_shared(db + channel * 4, 0.0f);
+  const int groups = HELD ? 1 : (a.channels - 1) / (group * WARPS) + 1;
+  const unsigned exchange = memory::shared_base(), dw = exchange + WARPS * 4 * 32 * TIMES * 4;
+  const unsigned db = dw + groups * WARPS * group * 4;
+  for (int number = lane; number < groups * group; number += 32)
+    memory::store_shared(dw + place_of_sum<WARPS>(number), 0.0f), memory::store_shared(db + place_of_sum<WARPS>(number), 0.0f);
   ptx::warp_barrier();  // no other warp has these channels
 
   const int begin = int(ptx::block_x()) * a.tiles_per_block;
@@ -312,10 +321,10 @@ KERNEL(WARPS * 32, blocks(WARPS, HELD, ALIGNED)) channel_norm_backward(NormArgum
 
   ptx::warp_barrier();
   const Index blocks_of_sums = (a.all_tiles - 1) / a.tiles_per_block + 1;
-  for (int channel = warp + lane * WARPS; channel < a.channels; channel += 32 * WARPS) {
-    float* to = a.sums + (channel * blocks_of_sums + ptx::block_x());
-    memory::store(to, memory::load_shared<float>(dw + channel * 4));
-    memory::store(to + a.channels * blocks_of_sums, memory::load_shared<float>(db + channel * 4));
+  for (int number = lane; warp + number * WARPS < a.channels; number += 32) {
+    float* to = a.sums + ((warp + number * WARPS) * blocks_of_sums + ptx::block_x());
+    memory::store(to, memory::load_shared<float>(dw + place_of_sum<WARPS>(number)));
+    memory::store(to + a.channels * blocks_of_sums, memory::load_shared<float>(db + place_of_sum<WARPS>(number)));
   }
 }
 

@@ -123,9 +123,9 @@ def test_one_channel_is_its_bias(normal, seed):
 
 def test_blocks_of_several_tiles(normal, seed, monkeypatch):
     monkeypatch.setattr(norm_kernels, "SUMS", 3)
-    channel_norm._cut.cache_clear()
+    channel_norm._backward_launches.cache_clear()
     Norm(normal, (3, 20, 200), eps=0.0, seed=seed).check()
-    channel_norm._cut.cache_clear()
+    channel_norm._backward_launches.cache_clear()
 
 
 @pytest.mark.parametrize("shape", [(2, 64, 70), (1, 150, 64)], ids=str)
@@ -165,6 +165,7 @@ def test_traffic(types, normal, seed):
 FAULTS = [
     ("ptx::block_barrier();  // the next tile's", "// the next tile's"),
     ("  ptx::block_barrier();\n  UNROLL", "  UNROLL"),
+    ("ptx::block_barrier();\n  for", "for"),
     ("mean_square - mean * mean", "mean_square"),
     ("here.inside(t)", "true"),
     ("at(i) < length", "at(i) <= length"),
@@ -182,7 +183,7 @@ def test_planted_faults_show(right, wrong, normal, seed, tmp_path, monkeypatch):
     assert right in text
     (tmp_path / "channel_norm.cuh").write_text(text.replace(right, wrong))
     monkeypatch.setattr(norm_kernels, "SUMS", 1)  # a block walks several tiles
-    channel_norm._cut.cache_clear()
+    channel_norm._backward_launches.cache_clear()
     with pytest.raises((AssertionError, harness.Fault)):
         Norm(normal, (2, 13, 67), mean=1.0, eps=0.0, seed=seed, folder=tmp_path).check()
-    channel_norm._cut.cache_clear()
+    channel_norm._backward_launches.cache_clear()

@@ -28,7 +28,7 @@ def why_not(x, dtype: torch.dtype) -> str | None:
         return "there are no samples"
     if channels > norm_kernels.MOST_CHANNELS:
         return f"{channels} channels; expected at most {norm_kernels.MOST_CHANNELS}"
-    if max(length, batch * norm_kernels.tiles_of(length)) > norm_kernels.MOST_TIMES:
+    if max(length, batch * norm_kernels.tiles_of(length, 1)) > norm_kernels.MOST_TIMES:
         return f"{batch} rows of {length} samples do not fit 32 bits"
     return available(x.device)
 
@@ -55,72 +55,72 @@ def normed(on, x, weight, bias, eps: float, dtype: torch.dtype) -> torch.Tensor:
     """`forward`, on a launcher: something that has `launch`."""
     x, weight, bias = x.contiguous(), _parameter(weight), _parameter(bias)
     y = torch.empty_like(x, dtype=dtype)
-    cut = _cut(x.shape, x.dtype, dtype, _aligned(x, y))
-    arguments = cut.arguments.copy()
+    launch = _forward_launch(x.shape, x.dtype, dtype, _aligned(x, y))
+    arguments = launch.arguments.copy()
     arguments.x, arguments.result, arguments.eps = x.data_ptr(), y.data_ptr(), eps
     arguments.weight, arguments.bias = weight.data_ptr(), bias.data_ptr()
-    on.launch(cut.forward, arguments, (arguments.all_tiles, 1))
+    on.launch(launch.kernel, arguments, (launch.blocks, 1))
     return y
 
 
 def gradients(on, dy, x, weight, eps: float):
     """`backward`, on a launcher."""
     x, dy, weight = x.contiguous(), dy.contiguous(), _parameter(weight)
-    dx = torch.empty_like(x)
-    cut = _cut(x.shape, x.dtype, dy.dtype, _aligned(x, dy, dx))
-    channels = x.shape[1]
-    sums = torch.empty(2, channels, cut.blocks, dtype=torch.float32, device=x.device)
-    arguments = cut.arguments.copy()
+    channels, dx = x.shape[1], torch.empty_like(x)
+    launch, addition = _backward_launches(x.shape, x.dtype, dy.dtype, _aligned(x, dy, dx))
+    sums = torch.empty(2 * channels * launch.blocks, dtype=torch.float32, device=x.device)
+    dw, db = (torch.empty(channels, dtype=torch.float32, device=x.device) for _ in range(2))
+    arguments = launch.arguments.copy()
     arguments.x, arguments.dy, arguments.result, arguments.eps = x.data_ptr(), dy.data_ptr(), dx.data_ptr(), eps
     arguments.weight, arguments.sums = weight.data_ptr(), sums.data_ptr()
-    on.launch(cut.backward, arguments, (cut.blocks, 1))
-    dw, db = torch.empty(2, channels, dtype=torch.float32, device=x.device)
-    arguments = cut.sum_arguments.copy()
+    on.launch(launch.kernel, arguments, (launch.blocks, 1))
+    arguments = addition.arguments.copy()
     arguments.sums, arguments.dk, arguments.dbias = sums.data_ptr(), dw.data_ptr(), db.data_ptr()
-    on.launch(short_kernels.SUM, arguments, (cut.sum_blocks, 1))
+    on.launch(addition.kernel, arguments, (addition.blocks, 1))
     return dx, dw, db
 
 
-class _Cut(NamedTuple):
-    """What all calls of one shape have in common.
+class _Launch(NamedTuple):
+    """What all launches for one shape have in common: the arguments are without addresses and eps."""
 
-    Args:
-        forward, backward: the kernels.
-        arguments: theirs, but for addresses and eps.
-        blocks: of the backward pass.
-        sum_arguments, sum_blocks: of the kernel that adds up what the blocks leave.
-    """
-
-    forward: Kernel
-    backward: Kernel
-    arguments: NormArguments
+    kernel: Kernel
+    arguments: NormArguments | ShortSumArguments
     blocks: int
-    sum_arguments: ShortSumArguments
-    sum_blocks: int
 
 
 @functools.lru_cache(maxsize=1024)
-def _cut(shape, dtype: torch.dtype, result: torch.dtype, aligned: bool) -> _Cut:
-    batch, channels, length = shape
+def _forward_launch(shape, dtype: torch.dtype, result: torch.dtype, aligned: bool) -> _Launch:
     types = _NUMBERS[dtype], _NUMBERS[result]
-    aligned = aligned and length % norm_kernels.TIMES == 0
-    tiles = norm_kernels.tiles_of(length)
+    times = norm_kernels.times_forward(types)
+    arguments = _arguments(shape, times)
+    kernel = norm_kernels.forward(types, shape[1], aligned and shape[2] % times == 0)
+    return _Launch(kernel, arguments, arguments.all_tiles)
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_launches(shape, dtype: torch.dtype, dy: torch.dtype, aligned: bool) -> tuple[_Launch, _Launch]:
+    """That of the kernel, and that of the one that adds up what its blocks leave."""
+    types, channels = (_NUMBERS[dtype], _NUMBERS[dy]), shape[1]
+    times = norm_kernels.TIMES_BACKWARD
+    arguments = _arguments(shape, times)
     # The order of sums may depend on nothing but the shape.
-    chunks = norm_kernels.chunks_of(batch * tiles)
-    arguments = NormArguments(
-        channels=channels, length=length, tiles=tiles, all_tiles=batch * tiles, tiles_per_block=chunks.tiles
-    )
+    chunks = norm_kernels.chunks_of(arguments.all_tiles)
+    arguments.tiles_per_block = chunks.tiles
+    kernel = norm_kernels.backward(types, channels, aligned and shape[2] % times == 0)
     # Weights are filters of one tap, as far as sums go.
-    sum_arguments = ShortSumArguments(
+    addition = ShortSumArguments(
         chunk_step=1, channel_step=chunks.number, slot_step=channels * chunks.number, chunks=chunks.number,
         channels=channels, channels_per_filter=1, filters=channels, taps=1, first_slot=0, bias_slot=1,
         lanes=short_kernels.lanes_of_sum(chunks.number),
     )  # fmt: skip
-    sum_blocks = short_kernels.blocks_of(-(-2 * channels * sum_arguments.lanes // 32))
-    return _Cut(
-        norm_kernels.forward(types, channels, aligned), norm_kernels.backward(types, channels, aligned), arguments,
-        chunks.number, sum_arguments, sum_blocks,
-    )  # fmt: skip
+    blocks = short_kernels.blocks_of(-(-2 * channels * addition.lanes // 32))
+    return _Launch(kernel, arguments, chunks.number), _Launch(short_kernels.SUM, addition, blocks)
+
+
+def _arguments(shape, times: int) -> NormArguments:
+    batch, channels, length = shape
+    tiles = norm_kernels.tiles_of(length, times)
+    return NormArguments(channels=channels, length=length, tiles=tiles, all_tiles=batch * tiles)
 
 
 def _aligned(*tensors) -> bool:

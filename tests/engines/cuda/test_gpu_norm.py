@@ -30,7 +30,7 @@ def torch_norm(x, weight, bias):
 
 def check(tensors, dtype=SINGLE) -> None:
     """y and all gradients against float64, and a second time bit for bit the same."""
-    x, weight, bias = tensors
+    x, weight, _ = tensors
     y, dy = engine.forward(*tensors, EPS, dtype), random(*x.shape, dtype=dtype, seed=4)
     wide = [t.double().requires_grad_() for t in tensors]
     wanted = torch_norm(*wide)
@@ -68,7 +68,7 @@ def test_more_elements_than_32_bits_count():
     (right,) = torch.autograd.grad(torch_norm(wide, weight.double(), bias.double()), wide, y[last].double())
     assert decibels_below(dx[last], right) >= REQUIRED[HALF]
     sums = sum(y[..., part].double().sum((0, 2)) for part in torch.arange(y.shape[2], device="cuda").split(2**15))
-    assert decibels_below(db, sums, y[last].double().square().sum() * y.numel() / y[last].numel()) >= OF_SUMS
+    assert decibels_below(db, sums) >= OF_SUMS
 
 
 @pytest.mark.parametrize("dtype", [SINGLE, HALF, BF16], ids=str)
@@ -121,7 +121,7 @@ def test_a_device_that_is_not_current():
 def test_a_step_of_the_classifier(monkeypatch):
     """Its gradients are what they are without the kernels."""
     torch.manual_seed(0)
-    model = Classifier(ClassifierConfig(tuple("abc"), 16_000, channels=64, layers=2)).cuda()
+    model = Classifier(ClassifierConfig(tuple("abc"), 16_000, channels=64, layers=2, dropout=0.0)).cuda()
     x = random(4, 1, 4000, dtype=SINGLE)
 
     def gradients():
