@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..operators import unobserved
 from . import streaming
+from .checks import check_count, check_share
 from .pointwise import channel_norm, computed_anew, mix
 from .streaming import Streamable
 
@@ -29,6 +30,7 @@ class ChannelNorm(Streamable):
     def __init__(self, channels: int, eps: float = 1e-5, *, device=None, dtype=None):
         super().__init__()
         self.eps = eps
+        check_count("channels", channels)
         self.weight = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
         self.reset_parameters()
@@ -39,6 +41,8 @@ class ChannelNorm(Streamable):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 3 or x.shape[1] != len(self.weight):
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (batch, {len(self.weight)}, time)")
         return channel_norm(x, self.weight, self.bias, self.eps)
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
@@ -88,13 +92,13 @@ class ResidualBlock(Streamable):
         dtype=None,
     ):
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}; expected a share of at least 0 and below 1")
+        check_share("dropout", dropout)
+        inner = channels if inner is None else check_count("inner", inner)
         self.glu, self.dropout = glu, dropout
         factory = {"device": device, "dtype": dtype}
         self.norm = ChannelNorm(channels, **factory)
         self.layer = layer
-        self.mixing = nn.Conv1d(inner or channels, 2 * channels if glu else channels, 1, **factory)
+        self.mixing = nn.Conv1d(inner, 2 * channels if glu else channels, 1, **factory)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm = self.norm
@@ -144,11 +148,11 @@ class FeedForward(ResidualBlock):
         expand: how many times as many there are in between.
         dropout: as of `ResidualBlock`.
 
-    Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729, section 4.2.
+    Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729.
     """
 
     def __init__(self, channels: int, expand: int = 2, *, dropout: float = 0.0, device=None, dtype=None):
-        inner, factory = expand * channels, {"device": device, "dtype": dtype}
+        inner, factory = check_count("expand", expand) * channels, {"device": device, "dtype": dtype}
         super().__init__(nn.Conv1d(channels, inner, 1, **factory), channels, inner=inner, dropout=dropout, **factory)
 
 

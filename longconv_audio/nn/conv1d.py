@@ -61,7 +61,8 @@ class LongConv1d(nn.Conv1d, Streamable):
         )
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
-        """The state before the first sample; `phase` counts the samples since the last output, modulo the stride.
+        """The state before the first sample; `phase` counts the samples since the last output, modulo the stride, and
+        is on the CPU, which needs it for every block.
 
         Raises:
             ValueError: where outputs depend on later samples.
@@ -75,7 +76,7 @@ class LongConv1d(nn.Conv1d, Streamable):
             )
         self.prepare_anew()
         past = self._online().init_state(batch, device=device, dtype=dtype)
-        return {"past": past, "phase": torch.zeros(batch, dtype=torch.int64, device=device or self.weight.device)}
+        return {"past": past, "phase": torch.zeros(batch, dtype=torch.int64)}
 
     @torch.no_grad()
     def stream(self, block: torch.Tensor, state: dict) -> tuple[torch.Tensor, dict]:

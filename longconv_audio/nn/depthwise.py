@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..frequency_mask import FrequencyMask
+from .checks import check_count, check_share
 from .kernel_layer import KernelLayer
 from .kernels import smooth, squash
 
@@ -25,8 +26,8 @@ class DepthwiseLongConv(KernelLayer):
         dropout: the chance of a tap to be zero in a training step.
         skip, mask: see `KernelLayer`.
 
-    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646),
-    sections 3.1 and 3.2; the scale is not theirs.
+    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646);
+    the scale is not theirs.
 
     >>> layer = DepthwiseLongConv(4, 1000, squash=0.001)
     >>> layer(torch.ones(2, 4, 3000)).shape
@@ -49,9 +50,10 @@ class DepthwiseLongConv(KernelLayer):
     ):
         if initialisation not in INITIALISATIONS:
             raise ValueError(f"initialisation is {initialisation!r}; expected one of {', '.join(INITIALISATIONS)}")
-        for name, value, ends in (("squash", squash, ""), ("smooth", smooth, ""), ("dropout", dropout, ", below 1")):
-            if value < 0 or (ends and value >= 1):
-                raise ValueError(f"{name} is {value}; expected 0 or more{ends}")
+        if not squash >= 0:
+            raise ValueError(f"squash is {squash}; expected 0 or more")
+        check_count("smooth", smooth, 0)
+        check_share("dropout", dropout)
         super().__init__(channels, kernel_size, skip=skip, mask=mask, device=device, dtype=dtype)
         self.initialisation, self.squash, self.smooth, self.dropout = initialisation, squash, smooth, dropout
         self.weight = nn.Parameter(torch.empty(channels, kernel_size, device=device, dtype=dtype))

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..convolution import long_conv
 from ..frequency_mask import FrequencyMask
 from ..short_convolution import short_conv
+from .checks import check_count
 from .conv1d import LongConv1d
 from .kernel_layer import with_skip
 from .kernels import hyena_window
@@ -32,9 +33,9 @@ class HyenaOperator(MaskedLayer):
         frequency: of its sines at the start; higher ones give rougher kernels.
         mask: see `MaskedLayer`.
 
-    Source: Poli et al., "Hyena hierarchy: towards larger convolutional language models" (2023, arXiv 2302.10866),
-    sections 3.1 to 3.3. As in the authors' code, the first of the paper's long convolutions is the short one; not
-    theirs is that the kernels' decay is scaled to an energy of 1, whatever their length.
+    Source: Poli et al., "Hyena hierarchy: towards larger convolutional language models" (2023, arXiv 2302.10866).
+    As in the authors' code, the first of the paper's long convolutions is the short one; not theirs is that the
+    kernels' decay is scaled to an energy of 1, whatever their length.
 
     >>> layer = HyenaOperator(4, 1000)
     >>> layer(torch.ones(2, 4, 3000)).shape
@@ -59,8 +60,7 @@ class HyenaOperator(MaskedLayer):
             ("channels", channels, 1), ("kernel_size", kernel_size, 1), ("order", order, 2), ("bands", bands, 1),
             ("width", width, 1),
         ):  # fmt: skip
-            if value < least:
-                raise ValueError(f"{name} is {value}; expected at least {least}")
+            check_count(name, value, least)
         factory = {"device": device, "dtype": dtype}
         self.channels, self.kernel_size, self.order = channels, kernel_size, order
         projected = (order + 1) * channels
@@ -69,7 +69,7 @@ class HyenaOperator(MaskedLayer):
         self.filter = HyenaFilter(channels * (order - 1), kernel_size, bands, width, frequency, **factory)
         self.d = nn.Parameter(torch.empty(order - 1, channels, **factory))
         self.out_projection = LongConv1d(channels, channels, 1, padding="causal", **factory)
-        self.set_mask(mask if mask is None or device is None else mask.to(device))
+        self.set_mask(mask, device)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

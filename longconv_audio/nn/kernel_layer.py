@@ -7,6 +7,7 @@ from torch import nn
 
 from ..convolution import long_conv
 from ..frequency_mask import FrequencyMask
+from .checks import check_count
 from .masking import MaskedLayer, made_in_full_precision
 from .online import OnlineConvolution
 
@@ -35,11 +36,11 @@ class KernelLayer(MaskedLayer):
     ):
         super().__init__()
         for name, value in (("channels", channels), ("kernel_size", kernel_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+            if value is not None:
+                check_count(name, value)
         self.channels, self.kernel_size = channels, kernel_size
         self.d = nn.Parameter(torch.randn(channels, device=device, dtype=dtype)) if skip else None
-        self.set_mask(mask if mask is None or device is None else mask.to(device))
+        self.set_mask(mask, device)
 
     def _kernel(self, length: int) -> torch.Tensor:
         """The first `length` taps, `(channels, length)`, from the parameters."""

@@ -12,8 +12,7 @@ from .vandermonde import Vandermonde
 def squash(k: torch.Tensor, threshold: float) -> torch.Tensor:
     """Taps drawn towards zero by `threshold`, those nearer to it set to zero: sign(k) max(|k| - threshold, 0).
 
-    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646),
-    section 3.2.
+    Source: Fu et al., "Simple hardware-efficient long convolutions for sequence modeling" (2023, arXiv 2302.06646).
 
     >>> squash(torch.tensor([0.5, -0.1, -0.5]), 0.25)
     tensor([ 0.2500, -0.0000, -0.2500])
@@ -27,7 +26,7 @@ def smooth(k: torch.Tensor, width: int) -> torch.Tensor:
     Args:
         k: `(..., K)`.
 
-    Source: Fu et al. (2023, arXiv 2302.06646), section 3.2.
+    Source: Fu et al. (2023, arXiv 2302.06646).
 
     >>> smooth(torch.tensor([3.0, 0.0, 0.0, 3.0]), 1)
     tensor([1., 1., 1., 1.])
@@ -48,9 +47,17 @@ def multiscale_kernel(weight: torch.Tensor, decay: float | torch.Tensor, length:
     Returns:
         `(channels, length)`. It is not normalised.
 
+    Raises:
+        ValueError: for a weight of too few scales.
+
     Source: Li et al., "What makes convolutional models great on long sequence modeling?" (2022, arXiv 2210.09298),
-    section 3.2.
+    equation 1.
     """
+    if weight.shape[-1] << weight.shape[1] < 2 * length:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)} and length is {length}; expected at least as many taps, which are "
+            f"{weight.shape[-1] << weight.shape[1] >> 1}"
+        )
     parts, at = [], 0
     for scale, sub_kernel in enumerate(weight.unbind(1)):
         if at >= length:
@@ -78,7 +85,7 @@ def s4d_kernel(
     Kept for the backward pass are about sqrt(length) powers of each state, no array of all taps' powers.
 
     Source: Gu et al., "On the parameterization and initialization of diagonal state space models" (2022, arXiv
-    2206.11893), equations 3, 6 and 7.
+    2206.11893).
     """
     rate, coefficient = s4d_modes(log_dt, log_decay, frequency, c)
     return Vandermonde(*rate, length, c.dtype).evaluate(*coefficient)
@@ -104,8 +111,7 @@ def s4d_modes(log_dt, log_decay, frequency, c):
 def hyena_window(channels: int, kernel_size: int, *, device=None, dtype=None) -> torch.Tensor:
     """The decay per tap in logarithms, `(channels, 1)`: channels fall to 1 % between 0.3 and 1.5 kernels' lengths.
 
-    Source: Poli et al., "Hyena hierarchy" (2023, arXiv 2302.10866), section 3.3; the two lengths are those of the
-    authors' code.
+    Source: Poli et al., "Hyena hierarchy" (2023, arXiv 2302.10866); the two lengths are those of the authors' code.
     """
     rates = torch.linspace(1 / 1.5, 1 / 0.3, channels, device=device, dtype=dtype)
     return (math.log(0.01) / kernel_size) * rates.unsqueeze(-1)

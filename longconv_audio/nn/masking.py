@@ -23,9 +23,11 @@ class MaskedLayer(Streamable):
         """The kernels' taps, `(..., channels, kernel_size)`, and of more than `length` only the first."""
         raise NotImplementedError
 
-    def set_mask(self, mask: FrequencyMask | None) -> None:
-        """Masks the spectra from now on, or no longer."""
-        self.mask = mask
+    def set_mask(self, mask: FrequencyMask | None, device=None) -> None:
+        """Masks the spectra from now on, or no longer; on another device than the mask's, if one is given."""
+        if mask is not None and not isinstance(mask, FrequencyMask):
+            raise TypeError(f"mask is a {type(mask).__name__}; expected a FrequencyMask: see FrequencyMask.from_bins")
+        self.mask = mask = mask if mask is None or device is None else mask.to(device)
         self.register_buffer("mask_bins", None if mask is None else mask.bins)
 
     def sparsify_(self, *, keep: float = 0.25, length: int | None = None) -> SparsityReport:

@@ -17,14 +17,15 @@ U inputs together adds what these give to the next U outputs, for the U that the
 
 What stands nearer than a base block is a small matrix product, and what a frame leaves to the next is one more tile.
 Sources: M. J. Fischer and L. J. Stockmeyer, "Fast on-line integer multiplication", J. Comput. Syst. Sci. 9 (1974);
-J. van der Hoeven, "Relax, but don't be too lazy", J. Symbolic Computation 34 (2002), section 4; for long convolution
-models C.-A. Oncescu, S. Purandare, S. Idreos and S. Kakade, "Flash Inference" (2024, arXiv 2410.12982), algorithm 2.
+J. van der Hoeven, "Relax, but don't be too lazy", J. Symbolic Computation 34 (2002); for long convolution models
+C.-A. Oncescu, S. Purandare, S. Idreos and S. Kakade, "Flash Inference" (2024, arXiv 2410.12982).
 """
 
 from __future__ import annotations
 
 import torch
 
+from ..arguments import check_tensors
 from ..convolution import long_conv
 from .dense_operator import dense_conv
 
@@ -41,6 +42,9 @@ class OnlineConvolution:
         taps: `(H, K)`, a filter for each channel, or `(groups, outputs, inputs, K)`, in each group of channels a filter
             from each input to each output.
 
+    Raises:
+        TypeError, ValueError: for taps that are no floats, or of another shape.
+
     A state is `{"past", "pending", "count"}`: the inputs of the last frame and of this one, `(batch, inputs, 2F)`, what
     they give to this frame's outputs, `(batch, outputs, F)`, and the samples of this frame, `(batch,)`, on the CPU or
     elsewhere. Its items need not stand at the same sample: where they do not, the state is brought to a frame's start.
@@ -54,6 +58,12 @@ class OnlineConvolution:
     """
 
     def __init__(self, taps: torch.Tensor):
+        check_tensors(taps=taps)
+        if taps.ndim not in (2, 4) or not taps.shape[-1]:
+            raise ValueError(
+                f"taps has shape {tuple(taps.shape)}; expected (channels, taps) or (groups, outputs, inputs, taps), of "
+                "one tap at least"
+            )
         taps = taps.detach() if taps.dtype == torch.float64 else taps.detach().float()
         self.taps = taps[:, None, None] if taps.ndim == 2 else taps
         self.groups, self.outputs, self.inputs, self.count = self.taps.shape

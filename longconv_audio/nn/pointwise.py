@@ -99,11 +99,13 @@ def computed_anew(tensor: torch.Tensor, make: Callable[[], torch.Tensor], *sourc
         make: gives it once more, from `sources`; it must not hold the tensor itself.
         sources: what it is made of, which must stay as they are until then.
     """
-    storage, dtype = tensor.untyped_storage().data_ptr(), tensor.dtype
+    storage, dtype, version = tensor.untyped_storage().data_ptr(), tensor.dtype, tensor._version
     versions = [source._version for source in sources]
 
     def pack(saved):
         if saved.is_sparse or saved.dtype != dtype or saved.untyped_storage().data_ptr() != storage:
+            return saved
+        if saved._version != version:  # no longer what can be made anew
             return saved
         return saved.shape, saved.stride(), saved.storage_offset()
 

@@ -1,8 +1,8 @@
 """Stages at a lower rate inside a sequence: the pooling, and the U-Net around it, of SaShiMi.
 
-Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729, section 4.2. A coarse step is
-made of `pool` samples, and is known when the last of them is. What comes back up is therefore one coarse step late, and
-no output depends on a later input.
+Goel et al. 2022, "It's Raw! Audio Generation with State-Space Models", arXiv 2202.09729. A coarse step is made of
+`pool` samples, and is known when the last of them is. What comes back up is therefore one coarse step late, and no
+output depends on a later input.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..convolution import FilterSpectrum, long_conv
 from ..frequency_mask import FrequencyMask
+from .checks import check_count
 from .kernel_layer import KernelLayer
 from .kernels import s4d_kernel, s4d_modes
 from .vandermonde import Vandermonde
@@ -33,7 +34,7 @@ class S4D(KernelLayer):
         skip, mask: see `KernelLayer`.
 
     Source: Gu et al., "On the parameterization and initialization of diagonal state space models" (2022, arXiv
-    2206.11893), sections 3 and 4, equations 9 and 10.
+    2206.11893).
 
     >>> layer = S4D(4, state_size=16)
     >>> layer(torch.ones(2, 4, 3000)).shape
@@ -55,7 +56,7 @@ class S4D(KernelLayer):
         device=None,
         dtype=None,
     ):
-        if state_size < 2 or state_size % 2:
+        if check_count("state_size", state_size, 2) % 2:
             raise ValueError(f"state_size is {state_size}; expected an even number of states")
         if initialisation not in INITIALISATIONS:
             raise ValueError(f"initialisation is {initialisation!r}; expected one of {', '.join(INITIALISATIONS)}")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..frequency_mask import FrequencyMask
+from .checks import check_count
 from .kernel_layer import KernelLayer
 from .kernels import multiscale_kernel
 
@@ -24,7 +25,7 @@ class SGConv(KernelLayer):
     The kernels are divided by the norms that they have at construction, the buffer `norm`.
 
     Source: Li et al., "What makes convolutional models great on long sequence modeling?" (2022, arXiv 2210.09298),
-    section 3.2.
+    equation 1.
 
     >>> layer = SGConv(4, 1000)
     >>> layer.weight.shape, layer(torch.ones(2, 4, 3000)).shape
@@ -43,8 +44,7 @@ class SGConv(KernelLayer):
         device=None,
         dtype=None,
     ):
-        if scale_size < 1:
-            raise ValueError(f"scale_size is {scale_size}; expected at least 1")
+        check_count("scale_size", scale_size)
         if not 0 < decay <= 1:
             raise ValueError(f"decay is {decay}; expected a factor above 0, at most 1")
         super().__init__(channels, kernel_size, skip=skip, mask=mask, device=device, dtype=dtype)

@@ -85,7 +85,7 @@ class Streamable(nn.Module):
         self.__dict__.pop("_prepared", None)
 
     def __getstate__(self):
-        return {name: value for name, value in super().__getstate__().items() if name != "_prepared"}
+        return {name: value for name, value in self.__dict__.items() if name != "_prepared"}
 
 
 def init_state(module: nn.Module, batch: int, *, device=None, dtype=None) -> dict:

@@ -30,6 +30,7 @@ def blocks():
         "glu": ResidualBlock(Memory(6, 20), 6, glu=True),
         "linear": ResidualBlock(Memory(6, 20), 6),
         "feed-forward": FeedForward(6),
+        "in place": ResidualBlock(nn.Sequential(nn.ReLU(inplace=True), nn.Conv1d(6, 6, 1)), 6),
     }
 
 

@@ -28,7 +28,7 @@ def threshold(request, monkeypatch):
 def error(y, expected):
     assert y.shape == expected.shape
     assert y.is_contiguous()
-    return float((y - expected).norm() / expected.norm())
+    return float((y - expected).detach().norm() / expected.detach().norm())
 
 
 @pytest.mark.parametrize("channels", CHANNELS, ids=str)

@@ -148,8 +148,40 @@ def test_parameter_groups():
         (lambda: longconv_nn.HyenaOperator(3, 9, order=1), "order is 1"),
         (lambda: longconv_nn.FIRFilter(torch.ones(1, 2, 3)), "taps has shape"),
         (lambda: longconv_nn.FIRFilter(torch.ones(2, 0)), "taps has shape"),
+        (lambda: longconv_nn.OnlineConvolution(torch.ones(2, 0)), "taps has shape"),
+        (lambda: longconv_nn.OnlineConvolution(torch.ones(2, 3, 4)), "taps has shape"),
+        (lambda: longconv_nn.DepthwiseLongConv(3, 3, dropout=math.nan), "dropout is nan"),
+        (lambda: longconv_nn.DepthwiseLongConv(3, 3, squash=math.nan), "squash is nan"),
+        (lambda: functional.multiscale_kernel(torch.ones(2, 3, 4), 0.5, 17), "length is 17; .*, which are 16"),
+        (lambda: longconv_nn.ResidualBlock(nn.Identity(), 3, inner=0), "inner is 0"),
+        (lambda: longconv_nn.FeedForward(3, 0), "expand is 0"),
+        (lambda: longconv_nn.ChannelNorm(0), "channels is 0"),
+        (lambda: longconv_nn.ChannelNorm(3)(torch.ones(3, 9)), r"\(3, 9\); expected \(batch, 3, time\)"),
+        (lambda: longconv_nn.FeedForward(3)(torch.ones(1, 4, 9)), r"\(1, 4, 9\); expected \(batch, 3, time\)"),
     ],
 )
 def test_says_what_is_wrong(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: longconv_nn.DepthwiseLongConv(3, 10.0), "kernel_size is 10.0, a float; expected an integer"),
+        (lambda: longconv_nn.DepthwiseLongConv(3, 10, smooth=1.5), "smooth is 1.5"),
+        (lambda: longconv_nn.S4D(3, 4.0), "state_size is 4.0"),
+        (lambda: longconv_nn.HyenaOperator(3, 9, 2.5), "order is 2.5"),
+        (lambda: longconv_nn.DepthwiseLongConv(3, 3, mask=torch.ones(4)), "mask is a Tensor; expected a FrequencyMask"),
+        (lambda: longconv_nn.FIRFilter([1.0, 2.0]), "taps is a list"),
+        (lambda: longconv_nn.OnlineConvolution(torch.ones(2, 3, dtype=torch.int64)), "taps of shape .* torch.int64"),
+    ],
+)
+def test_says_what_is_of_another_kind(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+def test_multiscale_kernels_of_all_taps_there_are():
+    assert functional.multiscale_kernel(torch.ones(2, 3, 4), 0.5, 16).shape == (2, 16)
+    assert longconv_nn.SGConv(2, 1, scale_size=1).kernel().shape == (2, 1)
