@@ -14,7 +14,7 @@ MOST_CHANNELS = 2048  # whose sums of gradients find room beside the others
 MOST_TIMES = 2**31 - 2**13  # of a row, or tiles, that fit a signed number of 32 bits with what lies about them
 TIMES_BACKWARD = 2  # of a lane
 SUMS = 512  # blocks that sums of gradients are cut into; it may not depend on the device
-_GROUP = 8  # channels that a warp works on together
+GROUP = 8  # channels that a warp works on together
 _SHAPES = ((8, True), (16, True), (8, False))  # warps, and whether a group of each is all there is
 
 
@@ -52,7 +52,7 @@ def all_kernels() -> Iterator[Kernel]:
 
 
 def _shape(channels: int) -> tuple[int, bool]:
-    return next((shape for shape in _SHAPES if channels <= shape[0] * _GROUP), _SHAPES[-1])
+    return next((shape for shape in _SHAPES if channels <= shape[0] * GROUP), _SHAPES[-1])
 
 
 def _forward(types, warps: int, held: bool, aligned: bool) -> Kernel:
@@ -62,7 +62,7 @@ def _forward(types, warps: int, held: bool, aligned: bool) -> Kernel:
 
 
 def _backward(types, warps: int, held: bool, aligned: bool) -> Kernel:
-    sums = 2 * 4 * (warps * _GROUP if held else MOST_CHANNELS)
+    sums = 2 * 4 * (warps * GROUP if held else MOST_CHANNELS)
     shared = _exchange_bytes(warps, 4, TIMES_BACKWARD) + sums
     resident = 24 if types == ("fp32", "fp32") else 32
     return _kernel("backward", types, TIMES_BACKWARD, warps, held, aligned, resident, shared)
