@@ -133,19 +133,19 @@ def _norm(x, weight, bias, eps: float, dtype):
 
 
 def _norm_apart(x, weight, bias, eps: float, dtype):
-    """The norm where nothing looks on."""
-    kernels = _norm_kernels(x, dtype)
+    """The norm where nothing looks on: by a kernel where there is one."""
+    kernels = _norm_kernels(x, dtype, weight, bias)
     make = _norm_in_tiles if kernels is None else kernels.forward
     return make(x, weight, bias, eps, dtype)
 
 
-def _norm_kernels(x, dtype):
+def _norm_kernels(x, dtype, *parameters):
     """The module that has kernels for a norm of this dtype of x, or None."""
     if not x.is_cuda:
         return None
     from ..engines.cuda import channel_norm as module
 
-    return module if module.why_not(x, dtype) is None else None
+    return module if module.why_not(x, dtype, *parameters) is None else None
 
 
 def _norm_in_tiles(x, weight, bias, eps: float, dtype):
@@ -181,7 +181,7 @@ class _ChannelNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
-        kernels = _norm_kernels(x, dy.dtype)
+        kernels = _norm_kernels(x, dy.dtype, weight)
         make = _gradients_in_tiles if kernels is None else kernels.backward
         dx, dw, db = make(dy, x, weight, ctx.eps)
         return dx, dw.to(weight.dtype), db.to(ctx.bias_dtype), None, None

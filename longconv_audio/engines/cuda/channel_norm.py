@@ -19,8 +19,13 @@ from .plans import Kernel
 _NUMBERS = {dtype: number for number, dtype in KINDS.items()}
 
 
-def why_not(x, dtype: torch.dtype) -> str | None:
-    """Why no kernel makes a norm of this dtype of x `(B, C, L)`, or its gradients; None where one does."""
+def why_not(x, dtype: torch.dtype, *parameters) -> str | None:
+    """Why no kernel makes a norm of this dtype of x `(B, C, L)`, or its gradients; None where one does.
+
+    Kernels read what addresses say: of parameters that do not belong to x torch's operations have to complain.
+    """
+    if x.ndim != 3 or any(t.shape != x.shape[1:2] or t.device != x.device for t in parameters):
+        return "x is not (B, C, L), or a parameter not (C,) on its device"
     batch, channels, length = x.shape
     if (_NUMBERS.get(x.dtype), _NUMBERS.get(dtype)) not in norm_kernels.TYPES:
         return f"there are no kernels from {x.dtype} to {dtype}"

@@ -109,6 +109,13 @@ def test_is_captured_and_runs_on_other_streams():
     assert torch.equal(y, target)
 
 
+def test_parameters_that_do_not_belong_to_x():
+    x, weight, bias = tensors_of((2, 64, 50))
+    for wrong in (weight[:63], weight.cpu()):
+        with pytest.raises(RuntimeError):
+            channel_norm(x, wrong, bias)
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
 def test_a_device_that_is_not_current():
     tensors = tensors_of((2, 64, 500))

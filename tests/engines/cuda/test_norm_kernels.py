@@ -73,4 +73,6 @@ def test_what_there_is_no_kernel_for():
     assert "no samples" in channel_norm.why_not(x[..., :0], torch.float32)
     assert "3000 channels" in channel_norm.why_not(x.new_empty(1, 3000, 2), torch.float32)
     assert "32 bits" in channel_norm.why_not(x[:1, :1, :1].expand(1, 1, 2**31), torch.float32)
+    assert "not (C,)" in channel_norm.why_not(x, torch.float32, torch.ones(3), torch.ones(4))
+    assert "not (C,)" in channel_norm.why_not(x, torch.float32, torch.ones(3, device="meta"))
     assert "NVIDIA GPUs" in channel_norm.why_not(x, torch.float32)
