@@ -177,6 +177,20 @@ struct ShortSumArguments {
   int lanes;     // that make one sum, a power of two
 };
 
+// One normalisation over channels, or its gradient: tensors (batch, channels, length), dense.
+struct NormArguments {
+  const void* x;
+  const void* dy;       // backward only
+  void* result;         // y; backward, x's gradient
+  const float* weight;
+  const float* bias;    // forward only
+  float* sums;          // backward: of the weight's and the bias' gradients, one of each a channel and block
+  int channels, length;
+  int tiles;            // of a batch item
+  int all_tiles, tiles_per_block;  // backward
+  float eps;
+};
+
 // The switches that every convolution kernel has, whatever its precision.
 //
 // ALIGNED: each row starts on 16 bytes and its length is a multiple of 16 bytes, so that a vector access never needs a

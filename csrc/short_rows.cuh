@@ -37,23 +37,12 @@ struct Room {
   static constexpr unsigned of_block = warps * bytes;
 };
 
-// Eight numbers of each lane, summed over the warp, in the order of a tree; added to eight in shared memory.
+// Eight numbers of each lane, summed over the warp and added to eight in shared memory.
 DEVICE void add_over_warp(float (&v)[8], unsigned sums, int lane) {
-  UNROLL
-  for (int half = 4; half > 0; half /= 2) {
-    const bool upper = lane & half * 4;
-    UNROLL
-    for (int i = 0; i < half; ++i) {
-      const float kept = upper ? v[i + half] : v[i], given = upper ? v[i] : v[i + half];
-      v[i] = kept + ptx::shuffle_xor(given, half * 4);
-    }
-  }
-  v[0] += ptx::shuffle_xor(v[0], 2);
-  v[0] += ptx::shuffle_xor(v[0], 1);
-  if (lane % 4 == 0) {
-    const unsigned at = sums + lane / 4 * 4;
-    memory::store_shared(at, memory::load_shared<float>(at) + v[0]);
-  }
+  const float sum = sum_of_eight(v, lane);
+  if (lane % 4 != 0) return;
+  const unsigned at = sums + lane / 4 * 4;
+  memory::store_shared(at, memory::load_shared<float>(at) + sum);
 }
 
 // Calls visit(b, X) for each eight q from 8 b on, X(n) being the sample n - 8 b of this lane, -7 <= n < 16.

@@ -13,6 +13,21 @@ DEVICE float sum_over_warp(float x) {
   return x;
 }
 
+// Eight numbers of each lane, summed over the warp, in the order of a tree: lanes 4 i to 4 i + 3 get the sum of number i.
+DEVICE float sum_of_eight(float (&v)[8], int lane) {
+  UNROLL
+  for (int half = 4; half > 0; half /= 2) {
+    const bool upper = lane & half * 4;
+    UNROLL
+    for (int i = 0; i < half; ++i) {
+      const float kept = upper ? v[i + half] : v[i], given = upper ? v[i] : v[i + half];
+      v[i] = kept + ptx::shuffle_xor(given, half * 4);
+    }
+  }
+  v[0] += ptx::shuffle_xor(v[0], 2);
+  return v[0] + ptx::shuffle_xor(v[0], 1);
+}
+
 // One lane's part of `channels` channels from the first on, and of all chunks.
 DEVICE float sum_of_chunks(const ShortSumArguments& a, int first, int channels, int slot, int lane) {
   const float* sums = a.sums + (first * a.channel_step + slot * a.slot_step);

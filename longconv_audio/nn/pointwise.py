@@ -49,7 +49,7 @@ def _channel_norm(x, weight, bias, eps: float, dtype):
         return _norm(x, weight, bias, eps, dtype)
     if recorded((x, weight, bias)):
         return _ChannelNorm.apply(x, weight, bias, eps, dtype)
-    return _norm_in_tiles(x, weight, bias, eps, dtype)
+    return _norm_apart(x, weight, bias, eps, dtype)
 
 
 def mix(
@@ -132,6 +132,22 @@ def _norm(x, weight, bias, eps: float, dtype):
     return ((wide - mean) * torch.rsqrt(variance + eps) * weight[:, None] + bias[:, None]).to(dtype)
 
 
+def _norm_apart(x, weight, bias, eps: float, dtype):
+    """The norm where nothing looks on: by a kernel where there is one."""
+    kernels = _norm_kernels(x, dtype, weight, bias)
+    make = _norm_in_tiles if kernels is None else kernels.forward
+    return make(x, weight, bias, eps, dtype)
+
+
+def _norm_kernels(x, dtype, *parameters):
+    """The module that has kernels for a norm of this dtype of x, or None."""
+    if not x.is_cuda:
+        return None
+    from ..engines.cuda import channel_norm as module
+
+    return module if module.why_not(x, dtype, *parameters) is None else None
+
+
 def _norm_in_tiles(x, weight, bias, eps: float, dtype):
     y = x.new_empty(x.shape, dtype=dtype)
     scale, shift = (t[:, None].to(_wide(x)) for t in (weight, bias))
@@ -158,25 +174,32 @@ class _ChannelNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, eps, dtype):
         ctx.save_for_backward(x, weight)
-        ctx.eps = eps
-        return _norm_in_tiles(x, weight, bias, eps, dtype)
+        ctx.eps, ctx.bias_dtype = eps, bias.dtype
+        return _norm_apart(x, weight, bias, eps, dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        """With n the normed x of variance 1, and s one over the deviation: dx = s (w dy - <w dy> - n <n w dy>)."""
         x, weight = ctx.saved_tensors
-        dx, scale = torch.empty_like(x), weight[:, None].to(_wide(x))
-        dw = db = None
-        means = scale.mT / len(scale)  # (1, C), whose product with w dy / w is <w dy>
-        for part in _tiles(x):
-            normed, inverse = _normed(x[part], ctx.eps)
-            g = dy[part].to(normed.dtype)
-            gn = g * normed
-            dw, db = _plus(dw, gn.sum((0, 2))), _plus(db, g.sum((0, 2)))
-            normed.mul_(_over_channels(means, gn)).add_(_over_channels(means, g))
-            torch.mul(torch.mul(g, scale, out=gn).sub_(normed), inverse, out=dx[part])
-        return dx, dw.to(weight.dtype), db.to(weight.dtype), None, None
+        kernels = _norm_kernels(x, dy.dtype, weight)
+        make = _gradients_in_tiles if kernels is None else kernels.backward
+        dx, dw, db = make(dy, x, weight, ctx.eps)
+        return dx, dw.to(weight.dtype), db.to(ctx.bias_dtype), None, None
+
+
+def _gradients_in_tiles(dy, x, weight, eps: float):
+    """With n the normed x of variance 1, and s one over the deviation: dx = s (w dy - <w dy> - n <n w dy>)."""
+    dx, scale = torch.empty_like(x), weight[:, None].to(_wide(x))
+    dw = db = None
+    means = scale.mT / len(scale)  # (1, C), whose product with w dy / w is <w dy>
+    for part in _tiles(x):
+        normed, inverse = _normed(x[part], eps)
+        g = dy[part].to(normed.dtype)
+        gn = g * normed
+        dw, db = _plus(dw, gn.sum((0, 2))), _plus(db, g.sum((0, 2)))
+        normed.mul_(_over_channels(means, gn)).add_(_over_channels(means, g))
+        torch.mul(torch.mul(g, scale, out=gn).sub_(normed), inverse, out=dx[part])
+    return dx, dw, db
 
 
 def _mix(y, weight, bias, residual, keep, glu: bool, scale: float):

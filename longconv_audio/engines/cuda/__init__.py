@@ -18,4 +18,5 @@ long_conv         the engine: the functions that the operator calls
 long_cuts, long_plans, long_questions   rows that no block holds: how they can be cut, which way is the cheapest, and
                   what of a call decides it; long_tuning   the fastest by the clock
 short_kernels, short_jobs, short_conv   the same of short convolutions: kernels, a call's tensors, the engine
+norm_kernels, channel_norm   and of normalisation over channels
 """

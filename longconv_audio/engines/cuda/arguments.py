@@ -116,3 +116,13 @@ class ShortSumArguments(Struct):
             "lanes",
         )],
     ]  # fmt: skip
+
+
+class NormArguments(Struct):
+    """One normalisation over channels, or its gradient."""
+
+    _fields_ = [
+        *[(name, _pointer) for name in ("x", "dy", "result", "weight", "bias", "sums")],
+        *[(name, ctypes.c_int) for name in ("channels", "length", "tiles", "all_tiles", "tiles_per_block")],
+        ("eps", ctypes.c_float),
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ takes no struct by value as an argument.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import threading
@@ -156,6 +157,16 @@ def current_stream(index: int) -> int:
 def launcher(index: int) -> Launcher:
     """The device's."""
     return Launcher(index)
+
+
+def current(index: int):
+    """The device made torch's current one, for which nothing is to be done where it is."""
+    import torch
+
+    return _NOTHING if torch.cuda.current_device() == index else torch.cuda.device(index)
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 def available(device) -> str | None:

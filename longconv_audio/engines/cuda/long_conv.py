@@ -6,7 +6,6 @@ the offset and the skip term, which is a tap like the others, as well as on the 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 
 import torch
@@ -26,7 +25,7 @@ from . import (
 )
 from .errors import NoKernelError
 from .gpus import Gpu, gpu_of
-from .launch import available, launcher
+from .launch import available, current, launcher
 from .operands import number_of, placed
 from .plans import Sizes
 from .specialisations import plan
@@ -60,7 +59,7 @@ def forward(call: Call, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> to
         CompilerError, LaunchError: where a kernel cannot be compiled, loaded or started.
     """
     index = u.get_device()
-    with _current(index):
+    with current(index):
         return _passes(call, u, k).convolve(
             launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, *_given(mask)
         )
@@ -70,14 +69,14 @@ def backward(call: Call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, mask
     """The gradients of u, k, d and the gates: see `torch_long_conv.backward`. Errors as of `forward`."""
     index = u.get_device()
     passes = long_pass if _passes(call, u, k) is long_pass else backward_pass
-    with _current(index):
+    with current(index):
         return passes.gradients(launcher(index), call, needs, dy, u, k, spectrum, d, pre_gate, post_gate, *_given(mask))
 
 
 def prepare(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -> None:
     """Compiles and loads every kernel, and makes every table, that `forward` and the gradients in `needs` take."""
     index = u.get_device()
-    with _current(index):
+    with current(index):
         if _passes(call, u, k) is long_pass:
             return long_pass.prepare(launcher(index), call, needs, u, k, spectrum, d, pre_gate, post_gate)
         forward_pass.prepare(launcher(index), call, u, k, spectrum, d, pre_gate, post_gate, mask)
@@ -93,7 +92,7 @@ def tune(call: Call, needs, u, k, spectrum, d, pre_gate, post_gate, mask=None) -
     index = u.get_device()
     if spectrum is None and mask is None and _passes(call, u, k) is long_pass:
         name = " ".join(calibration.identity(index))
-        with _current(index):
+        with current(index):
             long_tuning.tune(launcher(index), call, needs, u, k, d, pre_gate, post_gate, name)
 
 
@@ -112,7 +111,7 @@ def filter_spectrum(call: Call, k: torch.Tensor, length: int, mask=None) -> torc
     """The spectra of k `(..., F, K)` for calls on up to `length` samples, or exactly so many if circular."""
     index = k.get_device()
     passes = spectra if _fits_a_block(call, length, k.shape[-1], gpu_of(index)) else long_pass
-    with _current(index):
+    with current(index):
         return passes.prepare_spectrum(launcher(index), call, k, length, *_given(mask))
 
 
@@ -170,11 +169,3 @@ def _fits_a_block(call: Call, length: int, taps: int, gpu: Gpu, points: int = 0)
     except NoKernelError:
         return False
     return True
-
-
-def _current(index: int):
-    """The device made torch's current one, for which nothing is to be done where it is."""
-    return _NOTHING if torch.cuda.current_device() == index else torch.cuda.device(index)
-
-
-_NOTHING = contextlib.nullcontext()

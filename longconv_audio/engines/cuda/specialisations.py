@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from . import half_kernels, half_planes, outer_kernels, short_kernels, single_kernels
+from . import half_kernels, half_planes, norm_kernels, outer_kernels, short_kernels, single_kernels
 from .gpus import Gpu
 from .half_kernels import HALF_FACTORS, HalfShape
 from .plans import GRID_Y, RESERVED, Kernel, Plan, Sizes
@@ -49,6 +49,7 @@ def all_kernels(gpu: Gpu) -> Iterator[Kernel]:
     yield from single_kernels.all_kernels(gpu)
     yield from outer_kernels.all_kernels(gpu)
     yield from short_kernels.all_kernels()
+    yield from norm_kernels.all_kernels()
 
 
 def _of(number: str):

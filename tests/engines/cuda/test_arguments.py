@@ -16,7 +16,7 @@ from longconv_audio.engines.cuda.compiler import source_folder
 
 STRUCTS = (
     arguments.Arguments, arguments.FilterArguments, arguments.PlaneArguments, arguments.OuterArguments,
-    arguments.ShortArguments, arguments.ShortSumArguments,
+    arguments.ShortArguments, arguments.ShortSumArguments, arguments.NormArguments,
 )  # fmt: skip
 
 
