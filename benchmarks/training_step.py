@@ -6,7 +6,8 @@
 Both models have the same parameters and give the same logits. The peer is what one writes with torch's own operations:
 layer_norm, rfft to twice the length, a product, irfft, gelu, conv1d, glu. A step is the forward pass, the loss, the
 backward pass and AdamW's update. Memory is the peak above what model and batch hold: on a CPU the largest resident set
-of a fresh process for each model, on a GPU torch.cuda.max_memory_allocated.
+of a fresh process for each model, on a GPU torch.cuda.max_memory_allocated. "Graphs": of both models, the forward and the backward
+pass captured by torch.cuda.make_graphed_callables, which holds their memory between steps.
 """
 
 from __future__ import annotations
@@ -35,19 +36,20 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """A batch to step on: seconds at 16 kHz; dtype is autocast's, or None."""
+    """A batch to step on: seconds at 16 kHz; autocast's dtype, or None; whether passes are captured as CUDA graphs."""
 
     name: str
     batch: int
     seconds: int
     pooling: tuple[int, ...] = ()
     dtype: torch.dtype | None = None
+    graphs: bool = False
 
 
 CPU = [Case("1 s", 16, 1), Case("1 s, pooling 16, 4", 16, 1, (16, 4))]
 CUDA = [
-    Case(f"{seconds} s, {name}", batch, seconds, dtype=dtype)
-    for batch, seconds in ((16, 1), (1, 64))
+    Case(f"{seconds} s, {name}{', graphs' if graphs else ''}", batch, seconds, dtype=dtype, graphs=graphs)
+    for batch, seconds, graphs in ((16, 1, False), (16, 1, True), (1, 64, False))
     for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16), ("float16", torch.float16))
 ]
 
@@ -89,16 +91,22 @@ class Training:
         self.x = torch.randn(case.batch, 1, case.seconds * SAMPLE_RATE).to(device)
         self.labels = (torch.arange(case.batch) % 10).to(device)
         self.dtype, self.device = case.dtype, device
+        if case.graphs:
+            with self._autocast():
+                self.model = torch.cuda.make_graphed_callables(self.model, (self.x,))
         self.optimizer = torch.optim.AdamW(self.model.parameters())
         self.first_loss = self.step()  # after which the optimizer's state is there
 
     def step(self) -> float:
-        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+        with self._autocast():
             loss = F.cross_entropy(self.model(self.x), self.labels)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         return float(loss.detach())
+
+    def _autocast(self):
+        return torch.autocast(self.device, self.dtype, enabled=self.dtype is not None, cache_enabled=False)
 
     def seconds(self) -> float:
         if self.device == "cuda":
@@ -135,13 +143,15 @@ def _row(index: int, case: Case, device: str) -> list:
     assert abs(losses[0] - losses[1]) < 0.01 * losses[1], losses
     times = in_turn({peer: training.seconds for peer, training in both.items()}, ROUNDS)
     ours, peers = (min(times[peer]) * 1e3 for peer in (False, True))
+    name = f"{case.batch} of {case.name}"
+    cells = [f"{ours:.1f} ms", f"{peers:.1f} ms", f"{ours / peers:.2f}"]
+    if case.graphs:
+        return [name, *cells, "-", "-", "-"]
     if device == "cuda":
         del both
         memory = [_allocated_peak(case, peer) / 1e6 for peer in (False, True)]
     else:
         memory = [_measured(index, peer) / 1e6 for peer in (False, True)]
-    name = f"{case.batch} of {case.name}"
-    cells = [f"{ours:.1f} ms", f"{peers:.1f} ms", f"{ours / peers:.2f}"]
     return [name, *cells, f"{memory[0]:.0f} MB", f"{memory[1]:.0f} MB", f"{memory[0] / memory[1]:.2f}"]
 
 

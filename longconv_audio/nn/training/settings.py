@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from longconv_audio.errors import OptionError
 
+# In hertz: beyond what any recorder has, a rate is a slip that would fill the memory.
+HIGHEST_RATE = 10_000_000
 PRECISIONS = ("single", "bf16", "fp16")
 
 
@@ -69,7 +71,8 @@ class DataSettings:
 
     def __post_init__(self):
         _expect(0 < self.clip_seconds < math.inf, "clip_seconds", self.clip_seconds, "seconds above 0")
-        _expect(self.rate is None or self.rate >= 1, "rate", self.rate, "hertz, 1 or more")
+        expected = f"hertz, 1 to {HIGHEST_RATE}"
+        _expect(self.rate is None or 1 <= self.rate <= HIGHEST_RATE, "rate", self.rate, expected)
         _expect(0 < self.validation < 1, "validation", self.validation, "a share of the files, above 0 and below 1")
 
 
