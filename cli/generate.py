@@ -24,7 +24,7 @@ def generate(
     temperature: Annotated[
         float, typer.Option(help="Below 1: likelier samples; 0: the likeliest; above 1: less likely ones.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the random numbers.")] = 0,
     prompt: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Sound to continue, which is not written.", show_default="silence"),
@@ -42,10 +42,10 @@ def generate(
     from longconv_audio.duration import Duration
 
     duration = Duration.parse(seconds)
-    if not temperature >= 0 or not duration:
-        raise OptionError(
-            f"--temperature {temperature:g} and --seconds {seconds}: expected a temperature of 0 or more, and a length"
-        )
+    if not temperature >= 0:
+        raise OptionError(f"--temperature {temperature:g}: expected 0 or more")
+    if not duration:
+        raise OptionError(f"--seconds {seconds}: expected a length above 0")
     import torch
 
     from longconv_audio.audio_io import AudioWriter

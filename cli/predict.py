@@ -32,8 +32,9 @@ def predict(
 ) -> None:
     """Says which class recordings are of.
 
-    A line a file: its name, the label and its probability, between tabs; with --window and --stream a line each,
-    which has start and end in seconds behind the name.
+    A line a file: its name, the label and its probability, between tabs; with
+    --window and --stream a line each, which has start and end in seconds
+    behind the name.
 
         longconv predict run a.wav b.flac
 

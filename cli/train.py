@@ -224,6 +224,6 @@ def _range(text: str, name: str) -> tuple[float, float]:
 
 
 def _seconds(duration, rate: int | None, name: str) -> float:
-    if duration.unit == "samples" and rate is None:
+    if duration.unit == "samples" and not rate:
         raise OptionError(f"{name} {duration}: counts samples, of a rate that is not given: pass --rate, or seconds")
     return float(duration.amount / rate if duration.unit == "samples" else duration.amount)

@@ -96,8 +96,13 @@ class TestConvolve:
             Convolve(batch(rng, 1, 4))(x[0])
         with pytest.raises(TypeError, match="int64"):
             Convolve(batch(rng, 1, 4))(x.long())
-        with pytest.raises(OptionError, match="all its taps are zero"):
+        with pytest.raises(OptionError, match="all taps of it are zero"):
             Convolve(torch.zeros(5))
+        with pytest.raises(OptionError, match="all taps of channel 2 of 2 are zero"):
+            RandomImpulseResponse([torch.tensor([[1.0, 2.0], [0.0, 0.0]])])
+        for taps in (torch.ones(3, dtype=torch.complex64), np.array([1j])):
+            with pytest.raises(ValueError, match="is complex128; expected real taps"):
+                Convolve(taps)
         with pytest.raises(ValueError, match="NaN"):
             Convolve(torch.tensor([1.0, torch.nan]))
         with pytest.raises(OptionError, match="normalize is 'rms'"):
@@ -304,6 +309,16 @@ class TestRandomness:
         assert snr(parts, whole) > EXACT  # transforms of other batches round differently
         with pytest.raises(ValueError, match="one for each of the 6 items"):
             augment(x, each_seeded(5))
+
+    @pytest.mark.parametrize("p", [0.0, 1.0])
+    def test_a_batch_of_none(self, p):
+        """Of the shape that others have, and nothing is drawn from torch's own generator."""
+        bank = RandomImpulseResponse([torch.ones(3)], p=p, leave_length_unchanged=False)
+        augment, state = Compose([bank, RandomNoise(p=p), RandomGain(p=p), RandomTimeShift(1, 9, p=p)]), seeded()
+        for generator in (state, [], None):
+            before = torch.random.get_rng_state()
+            assert augment(torch.zeros(0, 2, 10), generator).shape == (0, 2, 12)
+            assert torch.equal(torch.random.get_rng_state(), before)
 
     def test_gradients_pass(self, rng):
         x = batch(rng, 6, 1, 200).requires_grad_()

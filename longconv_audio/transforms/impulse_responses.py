@@ -174,7 +174,12 @@ def _read(ir, sample_rate: int | None, normalize: str, each: bool = False) -> tu
         read = read_ir(ir, samplerate=sample_rate)
         taps, origin, name = read.taps, read.origin, read.name
     else:
-        taps = ir.detach().cpu().double().numpy() if isinstance(ir, torch.Tensor) else np.asarray(ir, np.float64)
+        if isinstance(ir, torch.Tensor):  # NumPy has no bfloat16
+            ir = ir.detach().cpu().to(torch.promote_types(ir.dtype, torch.float64)).numpy()
+        taps = np.asarray(ir)
+        if np.iscomplexobj(taps):
+            raise ValueError(f"{name} is {taps.dtype}; expected real taps")
+        taps = taps.astype(np.float64)
     taps = np.atleast_2d(taps)
     if taps.ndim != 2 or taps.size == 0:
         raise ValueError(f"{name} has shape {taps.shape}; expected (K,) or (channels, K) with K of 1 or more")
@@ -183,5 +188,6 @@ def _read(ir, sample_rate: int | None, normalize: str, each: bool = False) -> tu
         raise ValueError(f"{name} has NaN or infinity among its taps; expected numbers")
     sizes = sizes if each else sizes.max(keepdims=True)
     if not np.all(sizes > 0):
-        raise OptionError(f"{name}: all its taps are zero, so the output would be silence: leave it out")
+        what = f"channel {int(np.argmin(sizes)) + 1} of {len(taps)}" if each and len(taps) > 1 else "it"
+        raise OptionError(f"{name}: all taps of {what} are zero, so the output would be silence: leave it out")
     return (taps if normalize == "none" else taps / sizes[:, None]), origin

@@ -34,10 +34,10 @@ class RandomTransform(nn.Module):
         """
         check_batch(x)
         chosen = (uniform(0, 1, len(x), generator) < self.p).nonzero().flatten()  # on the CPU: nobody waits for a GPU
-        if len(chosen) == len(x):
-            return self.transform(x, generator)
         if len(chosen) == 0:
             return self.leave(x)
+        if len(chosen) == len(x):
+            return self.transform(x, generator)
         if isinstance(generator, Sequence):
             generator = [generator[i] for i in chosen.tolist()]
         chosen = chosen.to(x.device)
@@ -76,6 +76,8 @@ def draw(function: Callable, batch: int, generator: Generators) -> torch.Tensor:
         return function(batch, generator)
     if len(generator) != batch:
         raise ValueError(f"generator has {len(generator)} generators; expected one for each of the {batch} items")
+    if not batch:
+        return function(0, None)
     return torch.cat([function(1, each) for each in generator])
 
 

@@ -286,9 +286,14 @@ class TestGenerate:
             call("generate", trained, "-o", tmp_path / "x.wav")
         with pytest.raises(OptionError, match="pass -o FILE"):
             call("generate", waveform)
-        for wrong in (["--temperature", "-1"], ["--seconds", "0"]):
-            with pytest.raises(OptionError, match="expected a temperature of 0 or more, and a length"):
+        for wrong, expected in (
+            (["--temperature", "-1"], "--temperature -1: expected 0 or more"),
+            (["--seconds", "0"], "--seconds 0: expected a length above 0"),
+        ):
+            with pytest.raises(OptionError, match=expected):
                 call("generate", waveform, "-o", tmp_path / "x.wav", *wrong)
+        code = CliRunner().invoke(app, ["generate", str(waveform), "-o", "x.wav", "--seed", str(2**63)]).exit_code
+        assert code == 2
         with pytest.raises(UnreadableError, match="no such file"):
             call("generate", waveform, "-o", tmp_path / "x.wav", "--prompt", tmp_path / "none.wav")
         (tmp_path / "x.wav").write_bytes(b"mine")

@@ -175,8 +175,11 @@ class TestRefusals:
             (["--validation", "1.5"], r"validation 1\.5: expected a share"),
             (["--clip-seconds", "0"], "clip_seconds 0"),
             (["--clip-seconds", "100s"], "counts samples, of a rate that is not given"),
-            (["--clip-seconds", "15s", "--rate", "2000"], "a clip has 15 samples, and .* one time step of 16"),
+            (["--clip-seconds", "15s", "--rate", "2000"], "a clip has 15 samples, and .* one time step of 64"),
+            (["--clip-seconds", "100s", "--rate", "0"], "counts samples, of a rate that is not given"),
             (["--epochs", "0"], "epochs 0: expected 1 or more"),
+            (["--seed", str(2**63)], r"seed 9223372036854775808: expected less than 2\*\*63"),
+            (["--augment-p", "2"], r"augment_p 2\.0: expected a probability"),
             (["--lr", "nan"], "learning_rate nan"),
             (["--channels", "0"], "channels is 0"),
             (["--kernel", "-4"], "kernel_size is -4"),
@@ -201,6 +204,8 @@ class TestRefusals:
             train(data, "-o", tmp_path / "full")
         with pytest.raises(UnreadableError, match="no such folder; expected one with impulse responses"):
             train(data, "-o", tmp_path / "run", *SMALL, "--rooms", tmp_path / "halls")
+        with pytest.raises(UnwritableError, match="cannot be made a folder for the run: File name too long"):
+            train(data, "-o", tmp_path / ("x" * 300))
         if os.geteuid():
             (tmp_path / "locked").mkdir(mode=0o500)
             with pytest.raises(UnwritableError, match="cannot be made a folder"):

@@ -85,6 +85,12 @@ class Recipe:
                 return kind(configuration(**fields, **network))
             except ValueError as error:
                 raise OptionError(f"the model's {error}") from None
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                raise LongconvError(
+                    "out of memory for the model's parameters: use fewer --channels or --layers, or a smaller --kernel"
+                ) from error
 
 
 def saved_recipe(run: str | os.PathLike) -> Recipe:

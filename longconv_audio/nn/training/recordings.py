@@ -56,16 +56,20 @@ def list_recordings(data: str | os.PathLike, labelled: bool) -> list[Recording]:
     Raises:
         UnreadableError: no such data, no audio among them.
     """
-    data = Path(data)
-    if not data.exists():
-        raise UnreadableError(f"{data}: no such file or folder; expected {LAYOUT if labelled else 'audio'}")
-    if data.is_file() and data.suffix.lower() == ".csv":
-        return _manifest(data, labelled)
-    if not labelled:
-        return _unlabelled(data)
-    if data.is_file():
+    data, expected = Path(data), LAYOUT if labelled else "audio"
+    try:
+        data.stat()
+        if data.is_dir():
+            return _classes(data) if labelled else _unlabelled(data)
+        if data.suffix.lower() == ".csv":
+            return _manifest(data, labelled)
+    except FileNotFoundError:
+        raise UnreadableError(f"{data}: no such file or folder; expected {expected}") from None
+    except OSError as error:
+        raise UnreadableError(f"{data}: cannot be read: {error.strerror}; expected {expected}") from None
+    if labelled:
         raise UnreadableError(f"{data}: is a file; expected {LAYOUT}")
-    return _classes(data)
+    return [Recording(str(data), data.name)]
 
 
 def mark_validation(recordings: list[Recording], list_file: str | os.PathLike, data: str | os.PathLike):
@@ -112,8 +116,6 @@ def _classes(data: Path) -> list[Recording]:
 
 
 def _unlabelled(data: Path) -> list[Recording]:
-    if data.is_file():
-        return [Recording(str(data), data.name)]
     found = _audio_below(data)
     if not found:
         raise UnreadableError(f"{data}: holds no audio file; expected some (.wav, .flac, .ogg, .mp3, ...)")
@@ -131,6 +133,13 @@ def _visible(name: str) -> bool:
 
 def _manifest(path: Path, labelled: bool) -> list[Recording]:
     rows = csv.DictReader(_text(path).splitlines(), skipinitialspace=True)
+    try:
+        return _listed(path, rows, labelled)
+    except csv.Error as error:
+        raise UnreadableError(f"{path}: line {rows.line_num + 1} is no CSV: {error}") from None
+
+
+def _listed(path: Path, rows: csv.DictReader, labelled: bool) -> list[Recording]:
     columns = rows.fieldnames or []
     missing = [name for name in ("path", "label")[: 1 + labelled] if name not in columns]
     if missing:
@@ -147,10 +156,10 @@ def _manifest(path: Path, labelled: bool) -> list[Recording]:
             raise UnreadableError(
                 f"{path}: line {rows.line_num} has the split {split!r}; expected train, validation or test"
             )
-        if name in seen:
+        place = os.path.normpath(path.parent / name)
+        if place in seen:
             raise UnreadableError(f"{path}: line {rows.line_num} names {name} again; expected each file once")
-        seen.add(name)
-        place = str(path.parent / name)
+        seen.add(place)
         recordings.append(Recording(place, name, label if labelled else None, SPLITS.get(split.lower())))
     if not recordings:
         raise UnreadableError(f"{path}: has no line below its first; expected one for each file")

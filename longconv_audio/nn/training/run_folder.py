@@ -18,12 +18,14 @@ _OURS = (CHECKPOINT, SETTINGS, HISTORY, EVENTS, "model.safetensors", "config.jso
 
 def check_free(run: Path, overwrite: bool) -> None:
     """Raises UnwritableError where a run would replace what is there and that was not asked for."""
-    if run.exists() and not run.is_dir():
-        raise UnwritableError(f"{run}: is a file; expected a folder for the run")
-    if overwrite or not run.is_dir():
-        return
-    if any(run.iterdir()):
-        going = (run / CHECKPOINT).exists()
+    try:
+        if run.exists() and not run.is_dir():
+            raise UnwritableError(f"{run}: is a file; expected a folder for the run")
+        free = overwrite or not run.is_dir() or not any(run.iterdir())
+        going = not free and (run / CHECKPOINT).exists()
+    except OSError as error:
+        raise UnwritableError(f"{run}: cannot be made a folder for the run: {error.strerror}") from None
+    if not free:
         what = "--resume to go on with it, or --overwrite to begin anew" if going else "--overwrite to write into it"
         raise UnwritableError(f"{run}: exists: pass {what}")
 

@@ -44,6 +44,7 @@ class TrainingSettings:
         for name in ("weight_decay", "clip", "patience", "seed"):
             value = getattr(self, name)
             _expect(0 <= value < math.inf, name, value, "0 or more")
+        _expect(self.seed < 2**63, "seed", self.seed, "less than 2**63")
         _expect(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "a number above 0")
         _expect(0 <= self.warmup < 1, "warmup", self.warmup, "a share of the steps, 0 to below 1")
         _expect(self.precision in PRECISIONS, "precision", self.precision, f"one of {', '.join(PRECISIONS)}")
@@ -93,6 +94,9 @@ class AugmentationSettings:
     gain: tuple[float, float] | None = None
     shift: float = 0.0
     p: float = 0.5
+
+    def __post_init__(self):
+        _expect(0 <= self.p <= 1, "augment_p", self.p, "a probability from 0 to 1")
 
 
 def _expect(fits: bool, name: str, value, expected: str) -> None:

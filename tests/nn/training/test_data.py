@@ -1,5 +1,6 @@
 """From files to clips: what is found, how it is split and cut, and what is said of bad files."""
 
+import os
 import pickle
 
 import numpy as np
@@ -96,6 +97,18 @@ class TestFolderOfClasses:
             with pytest.raises(UnreadableError, match=expected):
                 read_data(tmp_path / name, SHORT)
 
+    @pytest.mark.parametrize("labelled", [True, False])
+    def test_places_that_cannot_be_read(self, tmp_path, labelled):
+        with pytest.raises(UnreadableError, match="xxx: cannot be read: File name too long; expected "):
+            list_recordings(tmp_path / ("x" * 300), labelled)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UnreadableError, match="Not a directory; expected "):
+            list_recordings(tmp_path / "file" / "data", labelled)
+
+    def test_a_device_is_no_folder(self):
+        with pytest.raises(UnreadableError, match="null: is a file; expected a folder"):
+            list_recordings(os.devnull, labelled=True)
+
 
 class TestManifest:
     def test_splits(self, rng, tmp_path):
@@ -125,6 +138,8 @@ class TestManifest:
             (["path,label,split", "a.wav,b,later"], "line 2 has the split 'later'"),
             (["path,label,split", "a.wav,b,train", "b.wav,b,"], r"b\.wav has no split and others have one"),
             (["path,label", "a.wav,b", "a.wav,c"], r"line 3 names a\.wav again"),
+            (["path,label", "a.wav,b", "./x/../a.wav,c"], r"line 3 names \./x/\.\./a\.wav again"),
+            (["path,label", "a.wav,b", f"{'x' * 200_000},c"], "line 3 is no CSV: field larger"),
             (["path,label", "a.wav,b", "b.wav,c"], r"a\.wav: no such file"),
         ],
     )
