@@ -6,8 +6,8 @@
 Both models have the same parameters and give the same logits. The peer is what one writes with torch's own operations:
 layer_norm, rfft to twice the length, a product, irfft, gelu, conv1d, glu. A step is the forward pass, the loss, the
 backward pass and AdamW's update. Memory is the peak above what model and batch hold: on a CPU the largest resident set
-of a fresh process for each model, on a GPU torch.cuda.max_memory_allocated. "Graphs": of both models, the forward and the backward
-pass captured by torch.cuda.make_graphed_callables, which holds their memory between steps.
+of a fresh process for each model, on a GPU torch.cuda.max_memory_allocated. "Graphs": the forward and the backward
+pass of both models are captured by torch.cuda.make_graphed_callables, which holds their memory between steps.
 """
 
 from __future__ import annotations

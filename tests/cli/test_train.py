@@ -176,6 +176,7 @@ class TestRefusals:
             (["--clip-seconds", "0"], "clip_seconds 0"),
             (["--clip-seconds", "100s"], "counts samples, of a rate that is not given"),
             (["--clip-seconds", "15s", "--rate", "2000"], "a clip has 15 samples, and .* one time step of 64"),
+            (["--rate", "2147483648"], "rate 2147483648: expected hertz, 1 to 10000000"),
             (["--clip-seconds", "100s", "--rate", "0"], "counts samples, of a rate that is not given"),
             (["--epochs", "0"], "epochs 0: expected 1 or more"),
             (["--seed", str(2**63)], r"seed 9223372036854775808: expected less than 2\*\*63"),
