@@ -1,7 +1,7 @@
 """Music, sample by sample: an autoregressive waveform model trained on three minutes of it.
 
 Plucked strings play broken chords, computed by `longconv_audio.synthesis`; the last 20 s are kept for the test. A
-`WaveformModel` learns to tell from all samples so far which of 256 levels (mu-law) the next one has: 3.89 bits per
+`WaveformModel` learns to tell from all samples so far which of 256 levels (mu-law) the next one has: 3.92 bits per
 sample, where a model that only counts levels needs 7.21, and one that counts which level follows which 5.97. Then it
 goes on where a second of the test music ends, its state carried from sample to sample, and the samples are written to
 a file as they come. After so little training they are notes of these chords, plucked in time, with much noise.
