@@ -158,7 +158,7 @@ def train(
         patience=patience,
         precision=None if precision is None else precision.value,
         seed=seed,
-        rooms=rooms,
+        rooms=rooms if rooms in (None, "synthetic") else os.path.abspath(rooms),
         noise=None if noise is None else _range(noise, "--noise"),
         gain=None if gain is None else _range(gain, "--gain"),
         shift=None if shift is None else _seconds(Duration.parse(shift), rate, "--shift"),
@@ -200,7 +200,7 @@ def _validation(text: str) -> dict:
             raise OptionError(
                 f"--validation {text}: expected a share such as 0.1, or a file that lists paths"
             ) from None
-        return {"validation_list": text}
+        return {"validation_list": os.path.abspath(text)}
 
 
 def _factors(text: str) -> tuple[int, ...]:

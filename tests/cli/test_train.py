@@ -72,6 +72,18 @@ class TestRun:
         assert (model.config.sample_rate, model.config.channels, model.config.kernel_size) == (2000, 8, 60)
         assert len((run / "history.jsonl").read_text().splitlines()) == 3
 
+    def test_resumed_from_another_folder(self, data, tmp_path, monkeypatch):
+        (tmp_path / "halls").mkdir()
+        hall = np.random.default_rng(0).standard_normal((50, 1)) / 10
+        soundfile.write(tmp_path / "halls" / "hall.wav", hall, 2000, subtype="FLOAT")
+        (tmp_path / "list.txt").write_text("low/0.wav\nhigh/0.wav\n")
+        monkeypatch.chdir(tmp_path)
+        options = ["--rooms", "halls", "--validation", "list.txt", "--epochs", 1]
+        train(data, "-o", tmp_path / "run", *SMALL, *options)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert "is kept" in train(data, "-o", tmp_path / "run", "--resume")
+
     def test_it_learns(self, data, tmp_path):
         said = train(data, "-o", tmp_path / "run", *SMALL, "--pooling", "4,4", "--epochs", 12, "--lr", 0.03, "-q")
         assert said == ""

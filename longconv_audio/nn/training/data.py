@@ -12,7 +12,7 @@ from longconv_audio.audio_io import AudioReader
 from longconv_audio.errors import LongconvError, OptionError, UnreadableError
 
 from .clips import Clips, RecordedClips, Store, Stretch
-from .recordings import Recording, list_recordings, mark_validation
+from .recordings import Recording, beside_classes, list_recordings, mark_validation
 from .settings import DataSettings
 from .sound import read_mono
 
@@ -67,6 +67,8 @@ def read_data(
     recordings = [recording for recording in recordings if recording.split != "test"]
     _expect_splits(recordings, data)
     stretches, store, notes = measure(recordings, settings.rate, settings.skip_bad, progress)
+    if labelled and (stray := beside_classes(data)):
+        notes.append(_count(stray, "recording", "beside the class folders, left out"))
     samples = max(round(settings.clip_seconds * store.rate), 1)
     classes = sorted({stretch.recording.label for stretch in stretches}) if labelled else []
     if labelled and len(classes) < 2:

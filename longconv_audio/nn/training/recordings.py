@@ -72,6 +72,14 @@ def list_recordings(data: str | os.PathLike, labelled: bool) -> list[Recording]:
     return [Recording(str(data), data.name)]
 
 
+def beside_classes(data: str | os.PathLike) -> int:
+    """How many audio files a folder of classes holds that are in none of its folders."""
+    data = Path(data)
+    if not data.is_dir():
+        return 0
+    return sum(path.suffix.lower() in SUFFIXES and _visible(path.name) and path.is_file() for path in data.iterdir())
+
+
 def mark_validation(recordings: list[Recording], list_file: str | os.PathLike, data: str | os.PathLike):
     """The recordings with their splits as a list of those to validate with says.
 

@@ -168,6 +168,14 @@ class TestRatesAndChannels:
         assert snr(y[inner], 0.5 * np.sin(2 * np.pi * 100 * np.arange(200) / RATE)[inner]) > 40
         assert read_data(data, DataSettings(0.1, rate=1000)).training.samples == 100
 
+    def test_what_lies_beside_the_classes_is_said(self, rng, tmp_path):
+        data = write_classes(tmp_path, rng)
+        (data / "low" / "0.wav").rename(data / "stray.wav")
+        (data / "notes.txt").write_text("no audio")
+        sets = read_data(data, DataSettings(clip_seconds=0.1))
+        assert sets.notes == ["1 recording beside the class folders, left out"]
+        assert len(sets.training) + len(sets.validation) == 15
+
     def test_a_store_with_no_room_reads_the_same(self, rng, tmp_path):
         for rate in (RATE, 3000):
             soundfile.write(str(tmp_path / "x.wav"), tone(rng, 100, rate=rate), rate, subtype="FLOAT")
