@@ -100,8 +100,8 @@ def failed(result: Result, code: int) -> str:
 def started(*args, cwd, **options):
     """A `longconv` under way, to be interrupted. What is left of it ends here."""
     command = [*LONGCONV, *map(str, args)]
-    options.setdefault("preexec_fn", default_signals)
-    process = subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, env=ENVIRONMENT, **options)
+    options = {"preexec_fn": default_signals, "env": ENVIRONMENT} | options
+    process = subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, **options)
     try:
         yield process
     finally:

@@ -131,7 +131,8 @@ class TestGoingOn:
         options = [*SMALL, *AUGMENTED, "--dropout", 0.2, "--epochs", 12, "--patience", 0, "--batch-size", 2]
         train(data, "-o", tmp_path / "whole", *options, "-q")
         run = tmp_path / "run"
-        with started("train", data, "-o", run, *options, "-q", cwd=tmp_path) as process:
+        # On as many threads as here: with another number, sums round otherwise.
+        with started("train", data, "-o", run, *options, "-q", cwd=tmp_path, env=ONE_THREAD) as process:
             wait_for(lambda: (run / "history.jsonl").exists(), seconds=60)
             process.send_signal(signal.SIGINT)
             said = process.stderr.read().decode()

@@ -47,7 +47,8 @@ def train(
         task: what is learned; None takes the one that the model is for.
         augment: `(clips (B, 1, L), generators) -> clips` on the device, such as `transforms.Compose`; in training only.
         device: "auto", "cpu", "cuda", ...
-        resume: go on from the folder's checkpoint, to the very result of a run that was not interrupted.
+        resume: go on from the folder's checkpoint, to the very result of a run that was not interrupted, given the same
+            device and as many threads.
         overwrite: begin anew where the folder has a run.
         config: what else must be the same when a run is resumed.
         on_step, on_epoch: called after each step, and with the record of each epoch.
