@@ -6,10 +6,11 @@ import torch
 
 from ..arguments import autocast, check_tensors, integer
 from ..convolution import long_conv
+from ..frequency_mask import FrequencyMask
 from .dense_operator import dense_conv
 from .kernels import hyena_window, multiscale_kernel, s4d_kernel, smooth, squash
 
-__all__ = ["hyena_window", "long_conv1d", "multiscale_kernel", "s4d_kernel", "smooth", "squash"]
+__all__ = ["hyena", "hyena_window", "long_conv1d", "multiscale_kernel", "s4d_kernel", "smooth", "squash"]
 
 # Taps from which on transforms are faster on a CPU than torch's sums: see benchmarks/layers.py.
 LONG_TAPS = 32
@@ -84,6 +85,49 @@ def long_conv1d(
         y = _dense(x, taps, left, samples, groups, flip)
     y = y[..., :samples:stride]
     return y.contiguous() if bias is None else (y + bias[:, None].to(y.dtype)).contiguous()
+
+
+def hyena(
+    z: torch.Tensor, kernels: torch.Tensor, d: torch.Tensor, *, mask: FrequencyMask | None = None
+) -> torch.Tensor:
+    """Long convolutions between gates: v = h(gate * v) + d * gate * v for each kernel h, and a gate on what comes out.
+
+    Args:
+        z: the last gate, the others in the order of the kernels, and the value v: `(B, (N + 1) C, L)` for an order of
+            N gates.
+        kernels: `(N - 1, C, K)`. With a half-precision z, keep them in float32.
+        d: the skip terms' weights, `(N - 1, C)`.
+        mask: see `long_conv`.
+
+    Returns:
+        `(B, C, L)`.
+
+    Raises:
+        TypeError, ValueError: for shapes that do not fit, and as `long_conv`.
+
+    Source: Poli et al., "Hyena hierarchy: towards larger convolutional language models" (2023, arXiv 2302.10866).
+
+    >>> z = torch.tensor([[[2.0, 2.0], [1.0, 3.0], [1.0, 1.0]]])  # gates 2, 2 and 1, 3 of the value 1, 1
+    >>> hyena(z, torch.tensor([[[1.0, 0.5]]]), torch.tensor([[10.0]])).round(decimals=4)
+    tensor([[[22., 67.]]])
+    """
+    check_tensors(z=z, kernels=kernels, d=d)
+    if kernels.ndim != 3 or d.shape != kernels.shape[:2] or z.ndim != 3:
+        raise ValueError(
+            f"z has shape {tuple(z.shape)}, kernels {tuple(kernels.shape)} and d {tuple(d.shape)}; expected "
+            "(B, (N + 1) C, L), (N - 1, C, K) and (N - 1, C)"
+        )
+    count, channels = d.shape
+    if count < 1 or z.shape[1] != (count + 2) * channels:
+        raise ValueError(
+            f"z has shape {tuple(z.shape)} and kernels {tuple(kernels.shape)}; expected {(count + 2) * channels} "
+            "channels in z, and at least one kernel"
+        )
+    last, *gates, v = z.split(channels, 1)
+    for i, gate in enumerate(gates):
+        post = last if i == count - 1 else None
+        v = long_conv(v, kernels[i], d=d[i], pre_gate=gate, post_gate=post, mask=mask)
+    return v
 
 
 def padding_sides(padding: int | str, reach: int, stride: int) -> tuple[int, int]:

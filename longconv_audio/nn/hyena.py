@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..convolution import long_conv
 from ..frequency_mask import FrequencyMask
 from ..short_convolution import short_conv
 from .checks import check_count
 from .conv1d import LongConv1d
+from .functional import hyena
 from .kernel_layer import with_skip
 from .kernels import hyena_window
 from .masking import MaskedLayer, made_in_full_precision
@@ -96,11 +96,7 @@ class HyenaOperator(MaskedLayer):
                 f"x has shape {tuple(x.shape)}; expected (batch, {self.channels}, time) for this HyenaOperator"
             )
         z = short_conv(self.in_projection(x), self._short_taps(), bias=self.short.bias)
-        last, *gates, v = z.chunk(self.order + 1, 1)
-        for i, (k, d) in enumerate(zip(self.kernel(x.shape[-1]), self.d, strict=True)):
-            post = last if i == self.order - 2 else None
-            v = long_conv(v, k, d=d, pre_gate=gates[i], post_gate=post, mask=self.mask)
-        return self.out_projection(v)
+        return self.out_projection(hyena(z, self.kernel(x.shape[-1]), self.d, mask=self.mask))
 
     def init_state(self, batch: int, *, device=None, dtype=None) -> dict:
         self.check_streams()

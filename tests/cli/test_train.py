@@ -1,20 +1,25 @@
 """Training from the command line, what is left when it stops, and what is refused."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from longconv_audio.cli import app
+from longconv_audio.cli.training_report import TrainingReport
 from typer.testing import CliRunner
 
 from longconv_audio.errors import OptionError, UnreadableError, UnwritableError
 from longconv_audio.nn.models import from_pretrained
+from longconv_audio.nn.training import Clips, Step
 from longconv_audio.nn.training.checkpoints import load_checkpoint
 from tests.cli.running import ENVIRONMENT, fail, started, wait_for
 from tests.measures import snr
@@ -109,6 +114,24 @@ class TestRun:
         assert said[:2] == ["1 recording at 4000 Hz, resampled to 2000 Hz", "1 recording of 2 channels, mixed to one"]
         assert said[2].startswith("skipped: ")
         assert "low/8.wav" in said[2]
+
+
+def test_the_line_of_progress(monkeypatch, capsys):
+    """Throughput and time left are of this process: a resumed run has steps behind it."""
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    report = TrainingReport(Path("run"), quiet=False)
+    clips = Clips(2000, 1000, ("a", "b"), [0, 1] * 9)
+    sets = SimpleNamespace(training=clips, validation=clips, notes=[])
+    report.start(sets, torch.nn.Linear(3, 4))
+    report.step(Step(epoch=1, epochs=3, step=21, steps=60, clips=4, loss=math.nan))
+    now[0] += 10
+    report.step(Step(epoch=2, epochs=3, step=40, steps=60, clips=80, loss=0.25))
+    drawn = capsys.readouterr().err.split("\r")[-1].rstrip()
+    assert drawn == " 67 %  epoch 2/3, loss 0.25, 8 clips/s, 4 x real time, 0:10 left"
+    report.line.close()
+    assert capsys.readouterr().err.strip() == ""
 
 
 class TestGoingOn:

@@ -153,6 +153,8 @@ def test_parameter_groups():
         (lambda: longconv_nn.DepthwiseLongConv(3, 3, dropout=math.nan), "dropout is nan"),
         (lambda: longconv_nn.DepthwiseLongConv(3, 3, squash=math.nan), "squash is nan"),
         (lambda: functional.multiscale_kernel(torch.ones(2, 3, 4), 0.5, 17), "length is 17; .*, which are 16"),
+        (lambda: functional.hyena(torch.ones(1, 6, 9), torch.ones(3, 4), torch.ones(1, 3)), r"kernels \(3, 4\)"),
+        (lambda: functional.hyena(torch.ones(1, 6, 9), torch.ones(1, 3, 4), torch.ones(1, 3)), "expected 9 channels"),
         (lambda: longconv_nn.ResidualBlock(nn.Identity(), 3, inner=0), "inner is 0"),
         (lambda: longconv_nn.FeedForward(3, 0), "expand is 0"),
         (lambda: longconv_nn.ChannelNorm(0), "channels is 0"),
