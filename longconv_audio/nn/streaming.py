@@ -111,6 +111,9 @@ def stream(module: nn.Module, block: torch.Tensor, state: dict) -> tuple[torch.T
         for name, part in module._modules.items():
             block, state[name] = stream(part, block, state[name])
         return block, state
+    if not block.shape[-1]:  # of which torch makes no convolution
+        channels = module.out_channels if isinstance(module, nn.Conv1d) else block.shape[1]
+        return block.new_zeros(len(block), channels, 0), state
     with torch.no_grad():
         return module(block), state
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from longconv_audio import nn as longconv_nn
 from longconv_audio.nn.online import OnlineConvolution
 from longconv_audio.nn.streaming import StreamingModel, init_state, map_state, stream
 from tests.nn import streams
@@ -113,6 +114,26 @@ def test_a_sequence_of_torchs_own_modules_streams():
     streaming = StreamingModel(model, batch=3)
     y = torch.cat([streaming.process(block) for block in x.split(7, -1)], -1)
     torch.testing.assert_close(y, model(x))
+
+
+def test_blocks_of_none_reach_each_layer_behind_a_pooling():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        longconv_nn.DownPool(1, 4, 16),
+        torch.nn.GELU(),
+        torch.nn.Conv1d(4, 6, 1),
+        torch.nn.BatchNorm1d(6),
+        longconv_nn.ChannelNorm(6),
+        longconv_nn.ResidualBlock(longconv_nn.DepthwiseLongConv(6, 50), 6),
+        longconv_nn.S4D(6, state_size=4),
+        longconv_nn.HyenaOperator(6, 30),
+        longconv_nn.LongConv1d(6, 4, 40, padding="causal", stride=2),
+    ).eval()
+    x = torch.randn(2, 1, 300)
+    streaming = StreamingModel(model, batch=2)
+    blocks = [streaming.process(block) for block in x.split(5, -1)]
+    assert min(block.shape[-1] for block in blocks) == 0
+    torch.testing.assert_close(torch.cat(blocks, -1), model(x).detach())
 
 
 def test_what_cannot_stream_is_refused():
