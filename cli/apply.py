@@ -84,7 +84,7 @@ def apply(
         list[str] | None,
         typer.Argument(
             metavar="IR...",
-            help="Impulse responses, applied in series: audio files, .npy arrays, or matrix files (.toml, .conf).",
+            help="Impulse responses, applied in series: audio files, .npy, .txt, or matrix files (.toml, .conf).",
             show_default=False,
         ),
     ] = None,

@@ -22,12 +22,13 @@ _HOME = {
     "AudioWriter": "audio_io",
     "RawLayout": "audio_io",
     "read_ir": "audio_io",
+    "write_ir": "audio_io",
     "FilterMatrix": "routing",
     "LongconvError": "errors",
 }
 
 # Whole modules that load on first use.
-_MODULES = ("nn", "transforms")
+_MODULES = ("filters", "nn", "transforms")
 
 __all__ = sorted([*_HOME, *_MODULES])
 __version__ = "0.1.0"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .formats import choose_subtype
     from .impulse import read_ir
+    from .impulse_writer import write_ir
     from .pcm import RawLayout
     from .reader import AudioReader
     from .writer import AudioWriter
 
-__all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir"]
+__all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir", "write_ir"]
 
 _HOMES = {
     "AudioReader": "reader",
@@ -20,6 +21,7 @@ _HOMES = {
     "RawLayout": "pcm",
     "choose_subtype": "formats",
     "read_ir": "impulse",
+    "write_ir": "impulse_writer",
 }
 
 

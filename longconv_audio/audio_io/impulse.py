@@ -1,9 +1,10 @@
-"""Reading impulse responses: from audio files, pipes and .npy arrays, brought to the input's sample rate."""
+"""Reading impulse responses: from audio files, pipes, .npy arrays and text, brought to the input's sample rate."""
 
 from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,7 @@ class ImpulseResponse:
         samplerate: the taps' rate in hertz; None where neither the file nor the caller named one.
         origin: index of the tap at time zero; above 0 after resampling, whose filter rings before each tap.
         name: the file's name, for messages.
-        native_samplerate: the rate in the file, None where it names none (.npy).
+        native_samplerate: the rate in the file, None where it names none (.npy, .txt).
         notes: what a person should be told, one line each: resampled, silent, cut short.
     """
 
@@ -53,8 +54,9 @@ def read_ir(
     """Reads an impulse response.
 
     Args:
-        source: an audio file, "-" for standard input, or a .npy array of shape `(K,)` or `(channels, K)`. An
-            array has no rate of its own and is taken to be at `samplerate`; its numbers stay as they are.
+        source: an audio file, "-" for standard input, a .npy array of shape `(K,)` or `(channels, K)`, or a .txt
+            of a line a tap with a column a channel. An array has no rate of its own and is taken to be at
+            `samplerate`; its numbers stay as they are.
         samplerate: the rate the taps are wanted at, in hertz; None keeps the file's.
         rate: what to do with a file at another rate: "resample", or "error" to refuse it.
         offset: what to leave out at the start: seconds, a text as `Duration.parse` takes it, or a Duration.
@@ -169,7 +171,7 @@ def source_name(source: Any) -> str:
 
 
 def _is_array_file(source: Any) -> bool:
-    return isinstance(source, (str, os.PathLike)) and os.fsdecode(source).lower().endswith(".npy")
+    return isinstance(source, (str, os.PathLike)) and os.fsdecode(source).lower().endswith((".npy", ".txt"))
 
 
 def _limits(offset: Duration, length: Duration | None, rate: int | None) -> tuple[int, int | None]:
@@ -179,6 +181,8 @@ def _limits(offset: Duration, length: Duration | None, rate: int | None) -> tupl
 
 def _load_array(source: Any) -> np.ndarray:
     name = source_name(source)
+    if name.lower().endswith(".txt"):
+        return _load_text(source)
     try:
         array = np.load(os.fspath(source), allow_pickle=False)
     except FileNotFoundError:
@@ -197,6 +201,22 @@ def _load_array(source: Any) -> np.ndarray:
             "expected (channels, K): transpose it"
         )
     return np.atleast_2d(np.asarray(array, dtype=np.float64))
+
+
+def _load_text(source: Any) -> np.ndarray:
+    name = source_name(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without a number, which is refused below
+            columns = np.loadtxt(os.fspath(source), ndmin=2)
+    except FileNotFoundError:
+        raise UnreadableError(f"{name}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = re.sub(r"\s+", " ", getattr(error, "strerror", None) or str(error)).strip()
+        raise UnreadableError(f"{name}: not a line a tap with a column a channel: {reason}") from None
+    if columns.shape[1] > MOST_CHANNELS:
+        raise UnreadableError(f"{name}: {columns.shape[1]} numbers a line: expected a line a tap, a column a channel")
+    return np.ascontiguousarray(columns.T)
 
 
 def _check_finite(taps: np.ndarray, start: int, name: str) -> None:

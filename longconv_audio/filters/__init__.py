@@ -1,0 +1,68 @@
+"""Long filters made, measured, looked at, mended and understood.
+
+Taps are float64 arrays of shape `(taps,)` or `(channels, taps)`, frequencies and sample rates are in hertz, levels in
+dB. The public names load on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    # design
+    "Curve": "curves",
+    "read_curve": "curves",
+    "lowpass": "design",
+    "highpass": "design",
+    "bandpass": "design",
+    "bandstop": "design",
+    "hilbert": "design",
+    "delay": "design",
+    "equalizer": "equalizer",
+    # measurement
+    "Sweep": "sweeps",
+    "exponential_sweep": "sweeps",
+    "read_sweep": "sweeps",
+    "deconvolve": "deconvolution",
+    # understanding
+    "room_parameters": "acoustics",
+    "inspect": "inspection",
+    "loudness": "loudness",
+    "energy_decay_curve": "decay",
+    "frequency_response": "spectra",
+    "smooth_octaves": "spectra",
+    "octave_bands": "bands",
+    "split_octaves": "bands",
+    "summarize": "summary",
+    # correction and surgery
+    "minimum_phase": "phase",
+    "minimum_phase_of_magnitude": "phase",
+    "invert": "correction",
+    "trim": "editing",
+    "normalize": "editing",
+    "resample": "editing",
+    "combine": "editing",
+    "split": "editing",
+    "mix": "editing",
+    "fade": "editing",
+    "extend": "tails",
+    "reshape_decay": "tails",
+    # rooms and headphones
+    "shoebox": "rooms",
+    "statistical_hall": "rooms",
+    "read_sofa": "sofa",
+    "binaural": "binaural",
+    "crossfeed": "crossfeed",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
