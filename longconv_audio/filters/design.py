@@ -1,0 +1,171 @@
+"""Low-pass, high-pass, band-pass and band-stop FIR filters, from tens of taps to a million."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from longconv_audio.errors import OptionError
+
+from .orders import BandDesign, plan_bands
+from .phase import minimum_phase, mixed_phase
+
+METHODS = ("window", "least-squares")
+PHASES = ("linear", "minimum", "mixed")
+
+# Up to here scipy.signal.firls, which solves a dense system: a tenth of a second at this length.
+_FIRLS_TAPS = 1001
+
+
+def lowpass(cutoff: float, samplerate: float, **options) -> np.ndarray:
+    """A low-pass filter.
+
+    Args:
+        cutoff: where its response is -6 dB, in hertz.
+        samplerate: in hertz.
+        options: as `design_bands` takes them.
+
+    Returns:
+        float64, (taps,).
+
+    >>> h = lowpass(1000, 48_000, transition=200, stopband=60)
+    >>> len(h), float(h.sum().round(9))
+    (873, 1.0)
+    """
+    return design_bands("lowpass", (cutoff,), samplerate, **options)
+
+
+def highpass(cutoff: float, samplerate: float, **options) -> np.ndarray:
+    """A high-pass filter, of an odd number of taps; arguments as for `lowpass`."""
+    return design_bands("highpass", (cutoff,), samplerate, **options)
+
+
+def bandpass(low: float, high: float, samplerate: float, **options) -> np.ndarray:
+    """A band-pass filter.
+
+    Args:
+        low, high: where its response is -6 dB, in hertz.
+        samplerate: in hertz.
+        options: as `design_bands` takes them.
+
+    Returns:
+        float64, (taps,).
+    """
+    return design_bands("bandpass", (low, high), samplerate, **options)
+
+
+def bandstop(low: float, high: float, samplerate: float, **options) -> np.ndarray:
+    """A band-stop filter, of an odd number of taps; arguments as for `bandpass`."""
+    return design_bands("bandstop", (low, high), samplerate, **options)
+
+
+def design_bands(
+    kind: str,
+    edges: tuple[float, ...],
+    samplerate: float,
+    *,
+    taps: int | None = None,
+    transition: float | None = None,
+    stopband: float | None = None,
+    window: str = "kaiser",
+    method: str = "window",
+    phase: str = "linear",
+    mix: float = 0.5,
+) -> np.ndarray:
+    """A filter that passes some bands and stops the others.
+
+    Args:
+        kind: "lowpass", "highpass", "bandpass" or "bandstop".
+        edges: where the response is -6 dB, in hertz, rising: one, or two of a band.
+        samplerate: in hertz.
+        taps, transition, stopband, window: how long and how steep it is, as `plan_bands` takes them.
+        method: "window", the windowed sinc of scipy.signal.firwin; or "least-squares", the least mean square error over
+            the bands: up to 1001 taps with transitions that are left free (scipy.signal.firls), and beyond with
+            transitions that follow a spline, where the least-squares filter has a closed form (C. S. Burrus, A. W.
+            Soewito, R. A. Gopinath, "Least squared error FIR filter design with transition bands", IEEE Transactions
+            on Signal Processing 40(6), 1992).
+        phase: "linear", whose latency is (taps - 1) / 2; "minimum", the least latency for the same magnitude; or
+            "mixed" in between, for less ringing ahead of a sound than linear phase has and a flatter delay than
+            minimum phase: see `mixed_phase`.
+        mix: of mixed phase, 0 (minimum) to 1 (linear).
+
+    Returns:
+        float64, (taps,).
+
+    Raises:
+        OptionError: arguments that make no filter.
+    """
+    return realize_bands(plan_bands(kind, edges, samplerate, taps, transition, stopband, window), method, phase, mix)
+
+
+def realize_bands(design: BandDesign, method: str = "window", phase: str = "linear", mix: float = 0.5) -> np.ndarray:
+    """The taps of a filter whose length and bands are settled; arguments as for `design_bands`."""
+    check_choice("method", method, METHODS)
+    if method == "least-squares" and design.window != "kaiser":
+        raise OptionError(f"window={design.window} with least squares, which has none: leave it out")
+    h = _windowed(design) if method == "window" else _least_squares(design)
+    return with_phase(h, phase, mix)
+
+
+def with_phase(h: np.ndarray, phase: str, mix: float) -> np.ndarray:
+    """A linear-phase filter with its magnitude and the phase that is wanted."""
+    check_choice("phase", phase, PHASES)
+    if phase == "linear":
+        return h
+    return minimum_phase(h) if phase == "minimum" else mixed_phase(h, mix)
+
+
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Refuses what is not one of a few words."""
+    if value not in known:
+        raise OptionError(f"{name}={value}: expected {', '.join(known[:-1])} or {known[-1]}")
+
+
+def _windowed(design: BandDesign) -> np.ndarray:
+    from scipy.signal import firwin
+
+    window = ("kaiser", design.beta) if design.window == "kaiser" else design.window
+    return firwin(design.taps, design.edges, window=window, pass_zero=design.kind, fs=design.samplerate)
+
+
+def _least_squares(design: BandDesign) -> np.ndarray:
+    if design.taps % 2 == 0:
+        raise OptionError(f"taps={design.taps} with least squares: expected an odd number, such as {design.taps + 1}")
+    if not design.fits:
+        raise OptionError(
+            f"{design.taps} taps need transitions of {design.transition:.4g} Hz, more than there is room for beside "
+            f"{_listed(design.edges)} Hz: pass more taps, or method window"
+        )
+    if design.taps <= _FIRLS_TAPS:
+        from scipy.signal import firls
+
+        bands = sorted([*design.passbands, *design.stopbands])
+        desired = [1.0 if band in design.passbands else 0.0 for band in bands]
+        return firls(
+            design.taps, [edge for band in bands for edge in band], np.repeat(desired, 2), fs=design.samplerate
+        )
+    return _spline_least_squares(design)
+
+
+def _spline_least_squares(design: BandDesign) -> np.ndarray:
+    """The impulse response of bands joined by splines, cut to length: of all filters so long the closest to them.
+
+    A spline of order p has the transition's step smoothed by p equal rectangles, each transition / p wide; p is what
+    the paper above found best.
+    """
+    middle = (design.taps - 1) // 2
+    n = np.arange(-middle, middle + 1)
+    width = design.transition / design.samplerate
+    order = 0.624 * width * design.taps
+    taper = np.maximum(np.sinc(width * n / order), 0.0) ** order
+    h = np.zeros(design.taps)
+    h[middle] = design.kind in ("highpass", "bandstop")  # what passes above the last edge
+    passes = design.kind in ("lowpass", "bandstop")  # below the first
+    for edge in design.edges:
+        step = 2 * edge / design.samplerate
+        h += (1 if passes else -1) * step * np.sinc(step * n) * taper
+        passes = not passes
+    return h
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " and ".join(f"{value:g}" for value in values)
