@@ -7,10 +7,13 @@ import numpy as np
 from longconv_audio.errors import OptionError
 
 from .orders import BandDesign, plan_bands
-from .phase import minimum_phase, mixed_phase
+from .phase import FLOOR_DB, minimum_phase, mixed_phase
 
 METHODS = ("window", "least-squares")
 PHASES = ("linear", "minimum", "mixed")
+
+# Beneath its stopband, a filter of other than linear phase loses its zeros: a twentieth of a dB of the stopband.
+_BENEATH_DB = 20.0
 
 # Up to here scipy.signal.firls, which solves a dense system: a tenth of a second at this length.
 _FIRLS_TAPS = 1001
@@ -100,18 +103,14 @@ def design_bands(
 def realize_bands(design: BandDesign, method: str = "window", phase: str = "linear", mix: float = 0.5) -> np.ndarray:
     """The taps of a filter whose length and bands are settled; arguments as for `design_bands`."""
     check_choice("method", method, METHODS)
+    check_choice("phase", phase, PHASES)
     if method == "least-squares" and design.window != "kaiser":
         raise OptionError(f"window={design.window} with least squares, which has none: leave it out")
     h = _windowed(design) if method == "window" else _least_squares(design)
-    return with_phase(h, phase, mix)
-
-
-def with_phase(h: np.ndarray, phase: str, mix: float) -> np.ndarray:
-    """A linear-phase filter with its magnitude and the phase that is wanted."""
-    check_choice("phase", phase, PHASES)
     if phase == "linear":
         return h
-    return minimum_phase(h) if phase == "minimum" else mixed_phase(h, mix)
+    floor = FLOOR_DB if design.stopband is None else -design.stopband - _BENEATH_DB
+    return minimum_phase(h, floor_db=floor) if phase == "minimum" else mixed_phase(h, mix, floor_db=floor)
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from numbers import Integral
@@ -79,7 +80,7 @@ class BandDesign:
     def _bands(self, first: bool) -> list[tuple[float, float]]:
         half = self.transition / 2
         borders = [-half, *self.edges, self.samplerate / 2 + half]
-        bands = [(low + half, high - half) for low, high in zip(borders, borders[1:], strict=False)]
+        bands = [(low + half, high - half) for low, high in itertools.pairwise(borders)]
         return [(low, high) for low, high in bands[not first :: 2] if low < high]
 
 
@@ -219,5 +220,5 @@ def _check_edges(kind: str, edges: tuple[float, ...], samplerate: float) -> None
             raise OptionError(
                 f"{kind} at {edge:g} Hz: expected above 0 and below half the sample rate, {samplerate / 2:g} Hz"
             )
-    if any(low >= high for low, high in zip(edges, edges[1:], strict=False)):
+    if any(low >= high for low, high in itertools.pairwise(edges)):
         raise OptionError(f"{kind} from {edges[0]:g} to {edges[1]:g} Hz: expected the lower edge first")

@@ -9,22 +9,24 @@ import scipy.fft
 
 from longconv_audio.errors import OptionError
 
-# Magnitudes below the largest by more than this are raised to it before the logarithm: -200 dB.
-FLOOR = 1e-10
+# Magnitudes are raised to this, in dB below the largest, before the logarithm.
+FLOOR_DB = -200.0
 
 # Taps from which the cepstrum is computed on a coarser grid.
 _LONG = 1 << 18
 
 
-def minimum_phase(h: np.ndarray, taps: int | None = None) -> np.ndarray:
+def minimum_phase(h: np.ndarray, taps: int | None = None, floor_db: float = FLOOR_DB) -> np.ndarray:
     """The minimum-phase filter with the magnitude response of another.
 
     Args:
         h: (taps,) or (channels, taps); each channel by itself.
         taps: length of the result; None keeps that of h.
+        floor_db: zeros of h on the unit circle keep about so much, in dB below the largest magnitude. The higher, the
+            closer all the rest comes: at 20 dB beneath a stopband, ten times closer in the passband beside it.
 
     Returns:
-        float64, (taps,) or (channels, taps). Zeros of h on the unit circle keep about -200 dB.
+        float64, (taps,) or (channels, taps).
 
     Raises:
         ValueError: no taps, or a channel of zeros.
@@ -36,10 +38,10 @@ def minimum_phase(h: np.ndarray, taps: int | None = None) -> np.ndarray:
     array([1.  , 0.25])
     """
     h = np.asarray(h, dtype=np.float64)
-    return minimum_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps)
+    return minimum_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps, floor_db)
 
 
-def minimum_phase_of_magnitude(magnitude: np.ndarray, taps: int) -> np.ndarray:
+def minimum_phase_of_magnitude(magnitude: np.ndarray, taps: int, floor_db: float = FLOOR_DB) -> np.ndarray:
     """The minimum-phase filter with a given magnitude response.
 
     Args:
@@ -47,20 +49,22 @@ def minimum_phase_of_magnitude(magnitude: np.ndarray, taps: int) -> np.ndarray:
             What the response's logarithm does between them is lost: N should be several times the length in which
             the filter dies away.
         taps: length of the result, N at the most; what a longer filter would have behind is cut off.
+        floor_db: as for `minimum_phase`.
 
     Returns:
         float64, (..., taps).
     """
-    return _of_magnitude(magnitude, taps, 0.0, 0)
+    return _of_magnitude(magnitude, taps, 0.0, 0, floor_db)
 
 
-def mixed_phase(h: np.ndarray, mix: float, taps: int | None = None) -> np.ndarray:
+def mixed_phase(h: np.ndarray, mix: float, taps: int | None = None, floor_db: float = FLOOR_DB) -> np.ndarray:
     """A filter with the magnitude response of another and a phase between minimum and linear.
 
     Args:
         h: (taps,) or (channels, taps); each channel by itself.
         mix: as `mixed_phase_of_magnitude` takes it.
         taps: length of the result; None keeps that of h.
+        floor_db: as for `minimum_phase`.
 
     Returns:
         float64, (taps,) or (channels, taps); time zero stands at `mixed_latency(mix, taps)`.
@@ -69,10 +73,10 @@ def mixed_phase(h: np.ndarray, mix: float, taps: int | None = None) -> np.ndarra
         ValueError: no taps, or a channel of zeros; a mix outside 0 to 1.
     """
     h = np.asarray(h, dtype=np.float64)
-    return mixed_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps, mix)
+    return mixed_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps, mix, floor_db)
 
 
-def mixed_phase_of_magnitude(magnitude: np.ndarray, taps: int, mix: float) -> np.ndarray:
+def mixed_phase_of_magnitude(magnitude: np.ndarray, taps: int, mix: float, floor_db: float = FLOOR_DB) -> np.ndarray:
     """The filter with a given magnitude response and a phase between minimum and linear.
 
     The logarithm of its response is (1 - mix) times that of the minimum-phase filter and mix times that of the one
@@ -84,11 +88,12 @@ def mixed_phase_of_magnitude(magnitude: np.ndarray, taps: int, mix: float) -> np
         taps: length of the result. What would ring beyond either end is cut off, which costs a deep stopband some of
             its depth.
         mix: 0 is minimum phase, 1 linear.
+        floor_db: as for `minimum_phase`.
 
     Returns:
         float64, (..., taps); time zero stands at `mixed_latency(mix, taps)`.
     """
-    return _of_magnitude(magnitude, taps, mix, mixed_latency(mix, taps))
+    return _of_magnitude(magnitude, taps, mix, mixed_latency(mix, taps), floor_db)
 
 
 def mixed_latency(mix: float, taps: int) -> int:
@@ -105,13 +110,14 @@ def mixed_latency(mix: float, taps: int) -> int:
     return round(math.sqrt(mix) * (taps - 1) / 2)
 
 
-def _of_magnitude(magnitude: np.ndarray, taps: int, mix: float, origin: int) -> np.ndarray:
+def _of_magnitude(magnitude: np.ndarray, taps: int, mix: float, origin: int, floor_db: float) -> np.ndarray:
     magnitude = np.asarray(magnitude, dtype=np.float64)
     size = 2 * (magnitude.shape[-1] - 1)
     if not 0 < taps <= size:
         raise ValueError(f"taps={taps} of a magnitude at {magnitude.shape[-1]} frequencies: expected 1 to {size}")
-    floor = FLOOR * magnitude.max(axis=-1, keepdims=True)
-    cepstrum = scipy.fft.irfft(np.log(np.maximum(magnitude, floor)), size)
+    floor = 10 ** (floor_db / 20) * magnitude.max(axis=-1, keepdims=True)
+    # Beneath a corner the cepstrum would be longer than beneath this curve.
+    cepstrum = scipy.fft.irfft(0.5 * np.log(magnitude * magnitude + floor * floor), size)
     # Of the part before time zero, all but the share of mix is folded onto the one behind.
     cepstrum[..., 1 : size // 2] *= 2 - mix
     cepstrum[..., size // 2 + 1 :] *= mix
@@ -131,9 +137,10 @@ def _magnitude(h: np.ndarray) -> np.ndarray:
 def _points(length: int) -> int:
     """Of the transform: the cepstrum of a zero close to the circle is long, and wraps round in a short one.
 
-    A zero on the circle, as in a stopband, costs the magnitude beside it some hundredths of a dB at four times the
-    length, and the more points the less; of long filters that is left for speed.
+    The more points, the closer a magnitude beside zeros on the circle, as in a stopband; of long filters some of that
+    is left for speed. Five points a tap do better by sharp low-pass filters than four or six, which meet their evenly
+    spaced zeros again and again.
     """
-    finer = 8 if length <= _LONG else 4
+    finer = 8 if length <= _LONG else 5
     # Even, so that one of the frequencies is half the sample rate.
     return 2 * scipy.fft.next_fast_len(max(finer * length // 2, 2048), real=True)

@@ -1,0 +1,329 @@
+"""`longconv design`: FIR filters to apply."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from longconv_audio.errors import OptionError
+
+from .design_options import (
+    DESIGN,
+    Json,
+    Method,
+    Methods,
+    Mix,
+    Output,
+    Overwrite,
+    Phase,
+    Phases,
+    Quiet,
+    Rate,
+    Shape,
+    Stopband,
+    Sub,
+    Taps,
+    Target,
+    Transition,
+    Window,
+    Windows,
+    edge,
+    hertz,
+    option,
+    samples,
+)
+
+if TYPE_CHECKING:
+    from longconv_audio.filters.band_report import BandReport
+    from longconv_audio.filters.orders import BandDesign
+
+app = typer.Typer(
+    help="Designs FIR filters, from tens of taps to a million, and says what they achieve. Frequencies are in Hz; 1.5k "
+    "is 1500.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# A filter that misses what was asked by more is worth a warning.
+_MISSED_STOPBAND_DB, _MISSED_CURVE_DB = 2.0, 0.5
+
+
+@app.command(no_args_is_help=True)
+def lowpass(
+    cutoff: Annotated[str, edge("HZ", "Where the response is -6 dB.")],
+    output: Output = "",
+    taps: Taps = None,
+    transition: Transition = None,
+    stopband: Stopband = None,
+    window: Windows = Window.kaiser,
+    method: Methods = Method.window,
+    phase: Phases = Phase.linear,
+    mix: Mix = 0.5,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Passes what is below a frequency.
+
+    longconv design lowpass 1000 --transition 100 --stopband 100 -o lp.wav
+    """
+    shape = Shape(taps, transition, stopband, window, method, phase, mix)
+    _bands("lowpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
+
+
+@app.command(no_args_is_help=True)
+def highpass(
+    cutoff: Annotated[str, edge("HZ", "Where the response is -6 dB.")],
+    output: Output = "",
+    taps: Taps = None,
+    transition: Transition = None,
+    stopband: Stopband = None,
+    window: Windows = Window.kaiser,
+    method: Methods = Method.window,
+    phase: Phases = Phase.linear,
+    mix: Mix = 0.5,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Passes what is above a frequency.
+
+    longconv design highpass 30 --taps 65537 --phase minimum -o hp.wav
+    """
+    shape = Shape(taps, transition, stopband, window, method, phase, mix)
+    _bands("highpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
+
+
+@app.command(no_args_is_help=True)
+def bandpass(
+    low: Annotated[str, edge("LOW", "Where the response is -6 dB.")],
+    high: Annotated[str, edge("HIGH", "Where the response is -6 dB.")],
+    output: Output = "",
+    taps: Taps = None,
+    transition: Transition = None,
+    stopband: Stopband = None,
+    window: Windows = Window.kaiser,
+    method: Methods = Method.window,
+    phase: Phases = Phase.linear,
+    mix: Mix = 0.5,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Passes what is between two frequencies.
+
+    longconv design bandpass 300 3.4k -o telephone.wav
+    """
+    shape = Shape(taps, transition, stopband, window, method, phase, mix)
+    _bands("bandpass", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))
+
+
+@app.command(no_args_is_help=True)
+def bandstop(
+    low: Annotated[str, edge("LOW", "Where the response is -6 dB.")],
+    high: Annotated[str, edge("HIGH", "Where the response is -6 dB.")],
+    output: Output = "",
+    taps: Taps = None,
+    transition: Transition = None,
+    stopband: Stopband = None,
+    window: Windows = Window.kaiser,
+    method: Methods = Method.window,
+    phase: Phases = Phase.linear,
+    mix: Mix = 0.5,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Stops what is between two frequencies.
+
+    longconv design bandstop 49 51 --transition 1 -o hum.wav
+    """
+    shape = Shape(taps, transition, stopband, window, method, phase, mix)
+    _bands("bandstop", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))
+
+
+@app.command(no_args_is_help=True)
+def eq(
+    curve: Annotated[
+        str,
+        typer.Argument(
+            metavar="CURVE",
+            help="Lines of Hz and dB (CSV, REW's text), or of an equaliser (REW's filter settings, AutoEq's "
+            "GraphicEQ and ParametricEQ, Equalizer APO); - is standard input.",
+        ),
+    ],
+    output: Output = "",
+    taps: Annotated[int | None, option("Length.", DESIGN, show_default="what follows the curve within 0.1 dB")] = None,
+    phase: Phases = Phase.linear,
+    mix: Mix = 0.5,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Follows a curve.
+
+    longconv design eq curve.csv --phase minimum -o eq.wav
+    """
+    target = Target(output, rate, subtype, overwrite, json, quiet)
+    from longconv_audio.filters.curves import read_curve
+    from longconv_audio.filters.equalizer import equalizer, equalizer_latency, measure_curve
+
+    wanted = read_curve(curve)
+    h = equalizer(wanted, rate, taps=taps, phase=phase.value, mix=mix)
+    report = measure_curve(h, wanted, rate)
+    warnings = wanted.warnings(rate)
+    if report.error_db > _MISSED_CURVE_DB:
+        warnings.append(
+            f"{len(h)} taps miss the curve by {report.error_db:.1f} dB at {report.error_hz:.4g} Hz: what is that sharp "
+            "needs more --taps, or --phase minimum"
+        )
+    target.write(
+        h,
+        equalizer_latency(len(h), phase.value, mix) if phase is Phase.linear else None,
+        {"kind": "eq", "curve": wanted.name, "phase": phase.value, **asdict(report)},
+        f"within {report.error_db:.2g} dB of {wanted.name} from 20 Hz up, {phase.value} phase",
+        warnings,
+    )
+
+
+@app.command()
+def hilbert(
+    output: Output = "",
+    taps: Annotated[int | None, option("Length.", DESIGN, show_default="what lowest and accuracy need")] = None,
+    lowest: Annotated[
+        str | None, option("Where its band begins, in Hz.", DESIGN, show_default="20, or what the taps allow")
+    ] = None,
+    accuracy: Annotated[
+        float | None, option("Error below the signal in dB.", DESIGN, show_default="60, or what the taps allow")
+    ] = None,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Makes every frequency 90 degrees late.
+
+    longconv design hilbert --lowest 50 -o hilbert.wav
+    """
+    target = Target(output, rate, subtype, overwrite, json, quiet)
+    from longconv_audio.filters.phase_shifters import phase_error, plan_hilbert, realize_hilbert
+
+    design = plan_hilbert(rate, taps, hertz(lowest, "--lowest"), accuracy)
+    h = realize_hilbert(design)
+    error = phase_error(h, design, -90)
+    target.write(
+        h,
+        design.latency,
+        {"kind": "hilbert", "band_hz": design.band, "error_db": error},
+        f"90 degrees late within {error:.1f} dB from {design.band[0]:.4g} to {design.band[1]:.6g} Hz; what it is "
+        f"heard beside needs a delay of {design.latency:g} samples",
+        [],
+    )
+
+
+@app.command(no_args_is_help=True)
+def delay(
+    time: Annotated[str, edge("DELAY", "In samples (123.4567, 480s) or milliseconds (2.5ms).")],
+    output: Output = "",
+    fractional: Annotated[
+        bool, option("Keep parts of a sample, by a windowed sinc; without it they are rounded away.", DESIGN)
+    ] = False,
+    taps: Annotated[int | None, option("Of the sinc.", DESIGN, show_default="what the rest needs")] = None,
+    bandwidth: Annotated[
+        str | None,
+        option("Up to where it holds, in Hz.", DESIGN, show_default="0.9 of half the rate, or what the taps allow"),
+    ] = None,
+    accuracy: Annotated[
+        float | None, option("Error below the signal in dB.", DESIGN, show_default="80, or what the taps allow")
+    ] = None,
+    rate: Rate = 48_000,
+    subtype: Sub = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delays by any time, a part of a sample included.
+
+    longconv design delay 2.5ms -o delay.wav
+    """
+    target = Target(output, rate, subtype, overwrite, json, quiet)
+    from longconv_audio.filters.phase_shifters import phase_error, plan_delay, realize_delay
+
+    if not fractional and (taps, bandwidth, accuracy) != (None, None, None):
+        raise OptionError("--taps, --bandwidth and --accuracy are of a --fractional delay: pass that, too")
+    asked = samples(time, rate)
+    design = plan_delay(asked if fractional else round(asked), rate, taps, hertz(bandwidth, "--bandwidth"), accuracy)
+    h = realize_delay(design)
+    warnings = []
+    if design.latency != asked:
+        warnings.append(f"{asked:.9g} samples are rounded to {design.latency:g}: --fractional keeps parts of a sample")
+    error = phase_error(h, design)
+    exact = design.latency.is_integer()
+    facts = {"delay_samples": design.latency, "band_hz": design.band, "error_db": None if exact else error}
+    said = "exact" if exact else f"within {error:.1f} dB up to {design.band[1]:.6g} Hz"
+    target.write(
+        h,
+        design.latency,
+        {"kind": "delay", **facts},
+        f"a delay of {design.latency:.9g} samples ({1000 * design.latency / rate:.6g} ms), {said}",
+        warnings,
+    )
+
+
+def _bands(kind: str, edges: list[str], shape: Shape, target: Target) -> None:
+    from longconv_audio.filters.band_report import measure_bands
+    from longconv_audio.filters.design import realize_bands
+    from longconv_audio.filters.orders import plan_bands
+
+    frequencies = tuple(hertz(edge, kind) for edge in edges)
+    transition, window = hertz(shape.transition, "--transition"), shape.window.value
+    design = plan_bands(kind, frequencies, target.rate, shape.taps, transition, shape.stopband, window)
+    method, phase = shape.method.value, shape.phase.value
+    h = realize_bands(design, method, phase, shape.mix)
+    report = measure_bands(h, design)
+    target.write(
+        h,
+        (len(h) - 1) / 2 if phase == "linear" else None,
+        {"kind": kind, "method": method, "window": window if method == "window" else None, "phase": phase}
+        | asdict(report),
+        f"{kind}, {phase} phase: {_achieved(report)}",
+        _shortcomings(design, report, shape.stopband),
+    )
+
+
+def _achieved(report: BandReport) -> str:
+    parts = []
+    if report.passband_ripple_db is not None:
+        parts.append(f"passband within {report.passband_ripple_db:.2g} dB")
+    if report.stopband_db is not None:
+        parts.append(f"stopband {-report.stopband_db:.1f} dB")
+    edges = [f"{edge:.5g}" for edge in report.edges_hz if edge is not None]
+    if edges:
+        parts.append(f"-6 dB at {' and '.join(edges)} Hz")
+    return ", ".join([*parts, f"transition {report.transition_hz:.4g} Hz"])
+
+
+def _shortcomings(design: BandDesign, report: BandReport, stopband: float | None) -> list[str]:
+    if not design.fits:
+        edges = " and ".join(f"{edge:g}" for edge in design.edges)
+        return [
+            f"{design.taps} taps need {design.transition:.4g} Hz from passband to stopband, more than there is room "
+            f"for beside {edges} Hz: pass more --taps or less --stopband"
+        ]
+    if stopband is not None and report.stopband_db < stopband - _MISSED_STOPBAND_DB:
+        return [f"the stopband is {-report.stopband_db:.1f} dB where {-stopband:g} dB was asked for"]
+    return []
