@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.fft
 from longconv_audio.levels import to_db
 
 from .orders import BandDesign
-from .spectra import frequency_response
+from .spectra import frequency_response, response_at
 
 # Frequencies a tap: lobes are 1 / taps wide, and the largest value at so many points is within 0.2 dB of their top.
 _FINER = 8
@@ -44,19 +45,19 @@ def measure_bands(h: np.ndarray, design: BandDesign) -> BandReport:
     frequencies, response = frequency_response(h, design.samplerate, points)
     magnitude = np.abs(response)
     step = frequencies[1]
-    passed = _within(magnitude, step, design.passbands)
-    stopped = _within(magnitude, step, design.stopbands)
+
+    def within(bands: list[tuple[float, float]]) -> np.ndarray:
+        parts = [magnitude[math.ceil(low / step) : int(high / step) + 1] for low, high in bands]
+        ends = response_at(h, design.samplerate, [end for band in bands for end in band])
+        return np.concatenate([np.abs(ends), *parts])
+
+    passed, stopped = within(design.passbands), within(design.stopbands)
     return BandReport(
         passband_ripple_db=max(abs(to_db(passed.max())), abs(to_db(passed.min()))) if passed.size else None,
         stopband_db=-to_db(stopped.max()) if stopped.size else None,
         edges_hz=tuple(_crossing(magnitude, edge / step, step) for edge in design.edges),
         transition_hz=design.transition,
     )
-
-
-def _within(magnitude: np.ndarray, step: float, bands: list[tuple[float, float]]) -> np.ndarray:
-    parts = [magnitude[int(np.ceil(low / step)) : int(high / step) + 1] for low, high in bands]
-    return np.concatenate([np.zeros(0), *parts])
 
 
 def _crossing(magnitude: np.ndarray, near: float, step: float) -> float | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from longconv_audio.errors import OptionError
 
+from .least_squares import least_squares
 from .orders import BandDesign, plan_bands
 from .phase import FLOOR_DB, minimum_phase, mixed_phase
 
@@ -14,9 +15,6 @@ PHASES = ("linear", "minimum", "mixed")
 
 # Beneath its stopband, a filter of other than linear phase loses its zeros: a twentieth of a dB of the stopband.
 _BENEATH_DB = 20.0
-
-# Up to here scipy.signal.firls, which solves a dense system: a tenth of a second at this length.
-_FIRLS_TAPS = 1001
 
 
 def lowpass(cutoff: float, samplerate: float, **options) -> np.ndarray:
@@ -82,10 +80,7 @@ def design_bands(
         samplerate: in hertz.
         taps, transition, stopband, window: how long and how steep it is, as `plan_bands` takes them.
         method: "window", the windowed sinc of scipy.signal.firwin; or "least-squares", the least mean square error over
-            the bands: up to 1001 taps with transitions that are left free (scipy.signal.firls), and beyond with
-            transitions that follow a spline, where the least-squares filter has a closed form (C. S. Burrus, A. W.
-            Soewito, R. A. Gopinath, "Least squared error FIR filter design with transition bands", IEEE Transactions
-            on Signal Processing 40(6), 1992).
+            the bands with the transitions left free: see `least_squares`.
         phase: "linear", whose latency is (taps - 1) / 2; "minimum", the least latency for the same magnitude; or
             "mixed" in between, for less ringing ahead of a sound than linear phase has and a flatter delay than
             minimum phase: see `mixed_phase`.
@@ -106,7 +101,7 @@ def realize_bands(design: BandDesign, method: str = "window", phase: str = "line
     check_choice("phase", phase, PHASES)
     if method == "least-squares" and design.window != "kaiser":
         raise OptionError(f"window={design.window} with least squares, which has none: leave it out")
-    h = _windowed(design) if method == "window" else _least_squares(design)
+    h = _windowed(design) if method == "window" else least_squares(design)
     if phase == "linear":
         return h
     floor = FLOOR_DB if design.stopband is None else -design.stopband - _BENEATH_DB
@@ -124,47 +119,3 @@ def _windowed(design: BandDesign) -> np.ndarray:
 
     window = ("kaiser", design.beta) if design.window == "kaiser" else design.window
     return firwin(design.taps, design.edges, window=window, pass_zero=design.kind, fs=design.samplerate)
-
-
-def _least_squares(design: BandDesign) -> np.ndarray:
-    if design.taps % 2 == 0:
-        raise OptionError(f"taps={design.taps} with least squares: expected an odd number, such as {design.taps + 1}")
-    if not design.fits:
-        raise OptionError(
-            f"{design.taps} taps need transitions of {design.transition:.4g} Hz, more than there is room for beside "
-            f"{_listed(design.edges)} Hz: pass more taps, or method window"
-        )
-    if design.taps <= _FIRLS_TAPS:
-        from scipy.signal import firls
-
-        bands = sorted([*design.passbands, *design.stopbands])
-        desired = [1.0 if band in design.passbands else 0.0 for band in bands]
-        return firls(
-            design.taps, [edge for band in bands for edge in band], np.repeat(desired, 2), fs=design.samplerate
-        )
-    return _spline_least_squares(design)
-
-
-def _spline_least_squares(design: BandDesign) -> np.ndarray:
-    """The impulse response of bands joined by splines, cut to length: of all filters so long the closest to them.
-
-    A spline of order p has the transition's step smoothed by p equal rectangles, each transition / p wide; p is what
-    the paper above found best.
-    """
-    middle = (design.taps - 1) // 2
-    n = np.arange(-middle, middle + 1)
-    width = design.transition / design.samplerate
-    order = 0.624 * width * design.taps
-    taper = np.maximum(np.sinc(width * n / order), 0.0) ** order
-    h = np.zeros(design.taps)
-    h[middle] = design.kind in ("highpass", "bandstop")  # what passes above the last edge
-    passes = design.kind in ("lowpass", "bandstop")  # below the first
-    for edge in design.edges:
-        step = 2 * edge / design.samplerate
-        h += (1 if passes else -1) * step * np.sinc(step * n) * taper
-        passes = not passes
-    return h
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return " and ".join(f"{value:g}" for value in values)

@@ -21,8 +21,10 @@ _SHORTEST, _LONGEST = 1023, (1 << 18) - 1
 _DEPTH_DB = 60.0
 _LOWEST_HZ = 20.0
 
-# The grid that a curve is sampled on: as fine as this, and finer than the filter.
+# The grid that a curve is sampled on: as fine as this, and finer than the filter. It is measured on one that is finer
+# yet, which sees what a corner of the curve does between the points.
 _FINER, _LEAST_POINTS = 4, 1 << 16
+_MEASURED = 4
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def measure_curve(h: np.ndarray, curve: Curve, samplerate: float) -> CurveReport
         curve: what it is to follow.
         samplerate: in hertz.
     """
-    points = scipy.fft.next_fast_len(max(_FINER * len(h), _LEAST_POINTS), real=True)
+    points = scipy.fft.next_fast_len(max(_FINER * len(h), _MEASURED * _LEAST_POINTS), real=True)
     frequencies, response = frequency_response(h, samplerate, points)
     wanted = curve.levels(frequencies, samplerate)
     found = 20 * np.log10(np.maximum(np.abs(response), 1e-15))

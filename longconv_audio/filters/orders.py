@@ -133,7 +133,8 @@ def plan_bands(
         )
     if window != "kaiser":
         if taps is None:
-            taps = odd(LOBES[window] * samplerate / transition)
+            _check_length(transition, LOBES[window] * samplerate / MOST_TAPS, samplerate)
+            taps = _odd(LOBES[window] * samplerate / transition)
         elif transition is None:
             transition = LOBES[window] * samplerate / taps
         return BandDesign(kind, tuple(edges), samplerate, taps, transition, window, None)
@@ -172,13 +173,8 @@ def kaiser_taps(stopband: float, transition: float, samplerate: float) -> int:
     """
     from scipy.signal import kaiserord
 
-    # Before the estimate, which would have to be a whole number of a size that there is no whole number for.
-    if stopband * samplerate > 20 * MOST_TAPS * transition:
-        raise OptionError(
-            f"transition={transition:g} Hz at a rate of {samplerate:g} Hz needs more than {MOST_TAPS} taps: "
-            "expected a wider one"
-        )
-    return odd(kaiserord(stopband, transition / (samplerate / 2))[0])
+    _check_length(transition, kaiser_transition(stopband, MOST_TAPS, samplerate), samplerate)
+    return _odd(kaiserord(stopband, transition / (samplerate / 2))[0])
 
 
 def kaiser_transition(stopband: float, taps: int, samplerate: float) -> float:
@@ -208,9 +204,17 @@ def check_rate(samplerate: float) -> None:
         raise OptionError(f"samplerate={samplerate:g} Hz: expected a number above 0, such as 48000")
 
 
-def odd(taps: float) -> int:
+def _odd(taps: float) -> int:
     """The next odd number that is not less."""
     return math.ceil(taps) | 1
+
+
+def _check_length(transition: float, narrowest: float, samplerate: float) -> None:
+    if transition < narrowest:
+        raise OptionError(
+            f"transition={transition:g} Hz at a rate of {samplerate:g} Hz needs more than {MOST_TAPS} taps: expected "
+            f"{narrowest:.2g} Hz or more"
+        )
 
 
 def _check_edges(kind: str, edges: tuple[float, ...], samplerate: float) -> None:

@@ -38,7 +38,8 @@ def minimum_phase(h: np.ndarray, taps: int | None = None, floor_db: float = FLOO
     array([1.  , 0.25])
     """
     h = np.asarray(h, dtype=np.float64)
-    return minimum_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps, floor_db)
+    taps = h.shape[-1] if taps is None else taps
+    return minimum_phase_of_magnitude(_magnitude(h, taps), taps, floor_db)
 
 
 def minimum_phase_of_magnitude(magnitude: np.ndarray, taps: int, floor_db: float = FLOOR_DB) -> np.ndarray:
@@ -73,7 +74,8 @@ def mixed_phase(h: np.ndarray, mix: float, taps: int | None = None, floor_db: fl
         ValueError: no taps, or a channel of zeros; a mix outside 0 to 1.
     """
     h = np.asarray(h, dtype=np.float64)
-    return mixed_phase_of_magnitude(_magnitude(h), h.shape[-1] if taps is None else taps, mix, floor_db)
+    taps = h.shape[-1] if taps is None else taps
+    return mixed_phase_of_magnitude(_magnitude(h, taps), taps, mix, floor_db)
 
 
 def mixed_phase_of_magnitude(magnitude: np.ndarray, taps: int, mix: float, floor_db: float = FLOOR_DB) -> np.ndarray:
@@ -127,11 +129,11 @@ def _of_magnitude(magnitude: np.ndarray, taps: int, mix: float, origin: int, flo
     return np.concatenate([h[..., size - origin :], h[..., : taps - origin]], axis=-1)
 
 
-def _magnitude(h: np.ndarray) -> np.ndarray:
-    """On a grid that is fine enough for the cepstrum."""
+def _magnitude(h: np.ndarray, taps: int) -> np.ndarray:
+    """On a grid that is fine enough for the cepstrum, and for a filter of so many taps."""
     if h.shape[-1] == 0 or not np.abs(h).max(axis=-1).all():
         raise OptionError(f"the phase of taps of shape {h.shape}: each channel must have a tap other than 0")
-    return np.abs(scipy.fft.rfft(h, _points(h.shape[-1])))
+    return np.abs(scipy.fft.rfft(h, _points(max(h.shape[-1], taps))))
 
 
 def _points(length: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from longconv_audio.errors import OptionError
 
 from .orders import MOST_TAPS, check_rate, check_stopband, check_taps, kaiser_order
+from .spectra import frequency_response, response_at
 
 # Above a delay's bandwidth, as a share of half the sample rate, where nothing is said.
 _BANDWIDTH = 0.9
@@ -188,15 +189,15 @@ def phase_error(h: np.ndarray, design: PhaseShifter, degrees: float = 0.0) -> fl
         design: what it is to be.
         degrees: what it turns the phase by beside its latency: -90 for a Hilbert transformer.
     """
-    from .spectra import frequency_response
-
     points = max(8 * len(h), 8192)
     frequencies, response = frequency_response(h, design.samplerate, points)
     inside = (frequencies >= design.band[0]) & (frequencies <= design.band[1])
-    turns = design.latency * frequencies[inside] / design.samplerate
+    # It is largest at the band's ends, more often than not.
+    frequencies = np.concatenate([frequencies[inside], design.band])
+    response = np.concatenate([response[inside], response_at(h, design.samplerate, design.band)])
+    turns = design.latency * frequencies / design.samplerate
     ideal = np.exp(-2j * np.pi * (turns % 1.0) + 1j * math.radians(degrees))
-    worst = float(np.abs(response[inside] - ideal).max())
-    return 20 * math.log10(max(worst, 1e-15))
+    return 20 * math.log10(max(float(np.abs(response - ideal).max()), 1e-15))
 
 
 def _check_two(taps: int | None, accuracy: float | None, edge: float | None, name: str) -> None:

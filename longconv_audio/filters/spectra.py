@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.fft
 
@@ -23,6 +25,22 @@ def frequency_response(h: np.ndarray, samplerate: float, points: int | None = No
     if points < h.shape[-1]:
         raise ValueError(f"points={points} of a filter of {h.shape[-1]} taps: expected at least as many")
     return scipy.fft.rfftfreq(points, 1 / samplerate), scipy.fft.rfft(h, points)
+
+
+def response_at(h: np.ndarray, samplerate: float, frequencies: Iterable[float]) -> np.ndarray:
+    """The complex response of a filter at a few frequencies, those of no grid.
+
+    Args:
+        h: (taps,).
+        samplerate: in hertz.
+        frequencies: in hertz.
+
+    >>> response_at(np.array([0.5, 0.5]), 48_000, [0, 12_000]).round(9).tolist()
+    [(1+0j), (0.5-0.5j)]
+    """
+    n = np.arange(len(h))
+    # Whole turns are taken out while they are exact.
+    return np.array([np.exp(-2j * np.pi * (n * (frequency / samplerate) % 1.0)) @ h for frequency in frequencies])
 
 
 def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: float) -> np.ndarray:

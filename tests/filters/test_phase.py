@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.special
 
 from longconv_audio.filters import minimum_phase
-from longconv_audio.filters.phase import minimum_phase_of_magnitude
+from longconv_audio.filters.phase import (
+    minimum_phase_of_magnitude,
+    mixed_latency,
+    mixed_phase,
+    mixed_phase_of_magnitude,
+)
 
 
 def decaying(rng, *shape):
@@ -38,7 +44,38 @@ def test_long_filters_keep_their_magnitude(rng):
     assert (np.cumsum(found**2, -1) >= np.cumsum(h**2, -1) - 1e-5 * np.sum(h**2, -1, keepdims=True)).all()
 
 
+def test_a_mix_of_phases_between_two_known_ones(rng):
+    """Of (1 + a / z) of minimum phase the share of mix goes before time zero: (1 + a z)^(mix / 2) in each direction."""
+    n = np.arange(400)
+    a, mix, size = 0.7, 0.4, 4096
+    magnitude = np.abs(np.fft.rfft([1, a], size))
+    found = mixed_phase_of_magnitude(magnitude, 801, mix)
+    at = mixed_latency(mix, 801)
+    before = np.array([scipy.special.binom(mix / 2, k) * a**k for k in n])
+    after = np.array([scipy.special.binom(1 - mix / 2, k) * a**k for k in n])
+    closed = np.convolve(before[::-1], after)[399 - 200 : 399 + 200]
+    assert np.abs(found[at - 200 : at + 200] - closed).max() < 1e-12
+    h = decaying(rng, 2, 3000)
+    assert np.abs(mixed_phase(h, 0.0) - minimum_phase(h)).max() < 1e-15
+    # Without delay, and so in the middle, at the other end; twice as long, for what a random phase does not need.
+    wanted = np.abs(np.fft.rfft(h, 1 << 16))
+    flat = mixed_phase(h, 1.0, 24_001)
+    assert np.abs(flat - flat[:, ::-1]).max() < 1e-3 * np.abs(flat).max()
+    error = np.abs(np.fft.rfft(flat, 1 << 16)) - wanted
+    assert np.linalg.norm(error) < 0.03 * np.linalg.norm(wanted)
+
+
+def test_a_floor_lets_go_of_zeros():
+    """Those on the circle cost the magnitude beside them; the closed form has them where they were."""
+    h = np.convolve([1.0, 0.0, 1.0], [1.0, 0.5])
+    assert np.abs(minimum_phase(h) - h).max() < 1e-2
+    floored = np.abs(np.fft.rfft(minimum_phase(h, 64, floor_db=-40), 4096))
+    assert 20 * np.log10(floored.min() / floored.max()) == pytest.approx(-40, abs=1)
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match=r"mix=1\.1: expected 0"):
+        mixed_phase(np.ones(5), 1.1)
     for h in (np.zeros(0), np.zeros(5), np.array([[1.0, 0.0], [0.0, 0.0]])):
         with pytest.raises(ValueError, match="each channel"):
             minimum_phase(h)
