@@ -30,6 +30,8 @@ class BandResponse:
         taps: (taps,), from the onset on, as many as the response has.
         lead: what comes before, its last sample the one before the onset: a filter without delay rings to both sides.
         decay: of the taps.
+        energy_decay: the same, but without a line where that may be the filter's own, so that it says nothing of where
+            the response's energy ends.
     """
 
     band: Band
@@ -37,6 +39,7 @@ class BandResponse:
     taps: np.ndarray
     lead: np.ndarray
     decay: Decay
+    energy_decay: Decay
 
 
 def band_responses(h: np.ndarray, start: int, samplerate: float, bands: list[Band]) -> list[BandResponse | str]:
@@ -67,11 +70,12 @@ def band_responses(h: np.ndarray, start: int, samplerate: float, bands: list[Ban
         part = scipy.fft.irfft(weighted, size)
         taps, lead = part[start : len(h)], np.concatenate([part[size - ring :], part[:start]])
         decay = decay_of(taps, samplerate, 0)
+        energy_decay = decay
         if decay.t60 is not None and (reason := too_fast(band, decay.t60)):
             # What follows single taps is silence and not noise, though their band may ring through it.
             noise = -np.inf if np.count_nonzero(h) < len(h) / 2 else decay.noise_db
-            decay = Decay(0, None, None, noise, length, None, reason)
-        found.append(BandResponse(band, samplerate, taps, lead, decay))
+            energy_decay = Decay(0, None, None, noise, length, None, reason)
+        found.append(BandResponse(band, samplerate, taps, lead, decay, energy_decay))
     return found
 
 
@@ -94,8 +98,6 @@ def _unmeasurable(band: Band, taps: int, samplerate: float) -> str | None:
     """Why a band cannot be measured in any response of this length, or None."""
     if band.high > samplerate / 2:
         return f"reaches above half the sample rate, {samplerate / 2:g} Hz"
-    least = samplerate / (band.high - band.low)
-    if taps < least:
-        length, needed = (1000 * n / samplerate for n in (taps, least))
-        return f"the response lasts {length:.3g} ms and the band's filter {needed:.3g} ms"
+    if taps * (band.high - band.low) < samplerate:
+        return f"the response lasts {1000 * taps / samplerate:.3g} ms, less than the band's filter"
     return None

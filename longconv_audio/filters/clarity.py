@@ -36,7 +36,7 @@ def clarity(h: np.ndarray, start: int, responses: list[BandResponse]) -> list[tu
         return []
     samplerate = responses[0].samplerate
     # Behind the last knee there is only noise.
-    end = start + max(response.decay.knee for response in responses)
+    end = start + max(response.energy_decay.knee for response in responses)
     size = scipy.fft.next_fast_len(len(h) + len(responses[0].lead), real=True)
     frequencies = scipy.fft.rfftfreq(size, 1 / samplerate)
     powers = {}
@@ -72,7 +72,7 @@ def clarity(h: np.ndarray, start: int, responses: list[BandResponse]) -> list[tu
 
 def _noisy(response: BandResponse) -> str | None:
     """Why energies of a band say nothing, or None."""
-    decay = response.decay
+    decay = response.energy_decay
     if decay.range_db is not None:
         distance = decay.range_db
     else:
@@ -88,7 +88,7 @@ def _without_noise(
     response: BandResponse, energies: list[float], seconds: float, end: int
 ) -> tuple[float, float] | None:
     """The energies before and after a time, less their noise; None where one is lost in it."""
-    decay, rate = response.decay, response.samplerate
+    decay, rate = response.energy_decay, response.samplerate
     if not energies:
         return None
     noise = 10 ** (decay.noise_db / 10)
@@ -105,7 +105,7 @@ def _without_noise(
 
 def _centre_time(response: BandResponse) -> float:
     """The first moment of the energy by its whole, counted from the onset."""
-    decay, lead = response.decay, response.lead
+    decay, lead = response.energy_decay, response.lead
     remaining = energy_to_come(response.taps, decay)
     # The sum of n e[n] is that of all energies still to come from the second sample on.
     moment = float(remaining[1:].sum()) - float(np.arange(len(lead), 0, -1) @ lead**2)

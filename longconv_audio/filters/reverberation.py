@@ -16,6 +16,7 @@ TOLERANCE_DB = 1.0
 
 # ISO 3382-2, annex B: beyond these, per mille and per cent, a decay is far from a straight line.
 MOST_NONLINEARITY, MOST_CURVATURE = 10.0, 10.0
+NO_LINE = 250.0  # per mille of the curve's variance that the line leaves: steps, such as of single echoes
 
 
 def reverberation(response: BandResponse) -> tuple[dict[str, float], dict[str, str], list[str]]:
@@ -41,10 +42,13 @@ def reverberation(response: BandResponse) -> tuple[dict[str, float], dict[str, s
         if reason := too_fast(response.band, time):
             missing[name] = reason
             continue
-        values[name] = time
         if name == "edt":
+            values[name] = time
             continue
-        values[f"nonlinearity_{name}"] = nonlinearity
+        if nonlinearity > NO_LINE:
+            missing[name] = f"its decay is no line at all (nonlinearity {nonlinearity:.0f} per mille)"
+            continue
+        values[name], values[f"nonlinearity_{name}"] = time, nonlinearity
         if nonlinearity > MOST_NONLINEARITY:
             warnings.append(f"{name.upper()}: no straight line (nonlinearity above {MOST_NONLINEARITY:g} per mille)")
     if "t20" in values and "t30" in values:

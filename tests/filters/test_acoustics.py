@@ -80,7 +80,7 @@ class TestClean:
 
     def test_noise_in_the_mean_of_many(self, rng):
         # Of noise, a single decay's time is known to some per cent only: their mean is held to 1.
-        rooms = [room_parameters(noise_tail(rng, 1.0, 1.5), RATE, octave_bands(1, 4000, 8000))[0] for _ in range(60)]
+        rooms = [room_parameters(noise_tail(rng, 1.0, 1.5), RATE, octave_bands(1, 4000, 8000))[0] for _ in range(25)]
         for band in mean_parameters(rooms).bands:
             assert abs(band.t20 - 1) < 0.01
             assert abs(band.t30 - 1) < 0.01
