@@ -22,9 +22,9 @@ from .reverberation import reverberation
 # A response cut off at its onset would begin with a click, which a band without sound has for its own: it is faded in.
 RISE_SECONDS = 0.002
 
-# Edges in hertz of what is averaged to one number: the octaves of 500 Hz and 1 kHz, and up to 2 kHz for C80.
-MID, CLARITY_MID = (353.0, 1414.0), (353.0, 2828.0)
-
+# Edges in hertz of what is averaged to one number, and how many octaves or third octaves that is: those of 500 Hz and
+# 1 kHz, and 2 kHz, too, for C80.
+MID, CLARITY_MID = (353.0, 1414.0, (2, 6)), (353.0, 2828.0, (3, 9))
 
 QUANTITIES = ("edt", "t20", "t30", "c50", "c80", "d50", "ts")
 _NUMBERS = (*QUANTITIES, "noise_distance_db", "nonlinearity_t20", "nonlinearity_t30", "curvature")
@@ -123,9 +123,9 @@ def mean_parameters(rooms: list[RoomParameters]) -> RoomParameters:
 def _room(bands: list[BandParameters]) -> RoomParameters:
     mid = {}
     for name in QUANTITIES:
-        low, high = CLARITY_MID if name == "c80" else MID
+        low, high, counts = CLARITY_MID if name == "c80" else MID
         values = [getattr(band, name) for band in bands if low < band.centre < high]
-        mid[name] = None if None in values else _mean(values)
+        mid[name] = _mean(values) if len(values) in counts and None not in values else None
     return RoomParameters(bands, mid)
 
 

@@ -60,7 +60,7 @@ def clarity(h: np.ndarray, start: int, responses: list[BandResponse]) -> list[tu
                 response, [float(p @ weights) for p in powers.get(name, ())], seconds, end - start
             )
             if energies is None:
-                missing |= dict.fromkeys(names, f"nothing but noise follows after {1000 * seconds:g} ms")
+                missing |= dict.fromkeys(names, f"nothing above the noise follows after {1000 * seconds:g} ms")
                 continue
             early, late = energies
             values[name] = 10 * math.log10(early / late)
