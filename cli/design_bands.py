@@ -26,6 +26,7 @@ from .design_options import (
     Windows,
     edge,
     hertz,
+    share,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def lowpass(
     window: Windows = Window.kaiser,
     method: Methods = Method.window,
     phase: Phases = Phase.linear,
-    mix: Mix = 0.5,
+    mix: Mix = None,
     rate: Rate = 48_000,
     subtype: Sub = None,
     overwrite: Overwrite = False,
@@ -54,7 +55,7 @@ def lowpass(
 ) -> None:
     """Passes what is below a frequency.
 
-    longconv design lowpass 1000 --transition 100 --stopband 100 -o lp.wav
+        longconv design lowpass 1000 --transition 100 --stopband 100 -o lp.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("lowpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -69,7 +70,7 @@ def highpass(
     window: Windows = Window.kaiser,
     method: Methods = Method.window,
     phase: Phases = Phase.linear,
-    mix: Mix = 0.5,
+    mix: Mix = None,
     rate: Rate = 48_000,
     subtype: Sub = None,
     overwrite: Overwrite = False,
@@ -78,7 +79,7 @@ def highpass(
 ) -> None:
     """Passes what is above a frequency.
 
-    longconv design highpass 30 --taps 65537 --phase minimum -o hp.wav
+        longconv design highpass 30 --taps 65537 --phase minimum -o hp.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("highpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -94,7 +95,7 @@ def bandpass(
     window: Windows = Window.kaiser,
     method: Methods = Method.window,
     phase: Phases = Phase.linear,
-    mix: Mix = 0.5,
+    mix: Mix = None,
     rate: Rate = 48_000,
     subtype: Sub = None,
     overwrite: Overwrite = False,
@@ -103,7 +104,7 @@ def bandpass(
 ) -> None:
     """Passes what is between two frequencies.
 
-    longconv design bandpass 300 3.4k -o telephone.wav
+        longconv design bandpass 300 3.4k -o telephone.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("bandpass", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -119,7 +120,7 @@ def bandstop(
     window: Windows = Window.kaiser,
     method: Methods = Method.window,
     phase: Phases = Phase.linear,
-    mix: Mix = 0.5,
+    mix: Mix = None,
     rate: Rate = 48_000,
     subtype: Sub = None,
     overwrite: Overwrite = False,
@@ -128,7 +129,7 @@ def bandstop(
 ) -> None:
     """Stops what is between two frequencies.
 
-    longconv design bandstop 49 51 --transition 1 -o hum.wav
+        longconv design bandstop 49 51 --transition 1 -o hum.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("bandstop", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -143,7 +144,7 @@ def _bands(kind: str, edges: list[str], shape: Shape, target: Target) -> None:
     transition, window = hertz(shape.transition, "--transition"), shape.window.value
     design = plan_bands(kind, frequencies, target.rate, shape.taps, transition, shape.stopband, window)
     method, phase = shape.method.value, shape.phase.value
-    h = realize_bands(design, method, phase, shape.mix)
+    h = target.rounded(realize_bands(design, method, phase, share(shape.phase, shape.mix)))
     report = measure_bands(h, design)
     target.write(
         h,

@@ -65,7 +65,9 @@ Stopband = Annotated[
 Windows = Annotated[Window, option("Of the window method; kaiser alone has a choice of stopband.", DESIGN)]
 Methods = Annotated[Method, option("Windowed sinc, or least mean square error.", DESIGN)]
 Phases = Annotated[Phase, option("linear rings before and after; minimum is the least late.", DESIGN)]
-Mix = Annotated[float, option("Of mixed phase: 0 is minimum, 1 linear.", DESIGN, min=0, max=1)]
+Mix = Annotated[
+    float | None, option("Of mixed phase: 0 is minimum, 1 linear.", DESIGN, min=0, max=1, show_default="0.5")
+]
 
 
 class Shape(NamedTuple):
@@ -77,7 +79,7 @@ class Shape(NamedTuple):
     window: Window
     method: Method
     phase: Phase
-    mix: float
+    mix: float | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ class Target:
     def __post_init__(self) -> None:
         check_output(self.output, self.json)
 
+    def rounded(self, h: np.ndarray) -> np.ndarray:
+        """The taps as the file will hold them."""
+        if self.output.lower().endswith((".npy", ".txt")) or self.subtype is Subtype.DOUBLE:
+            return h
+        if self.subtype in (None, Subtype.FLOAT):
+            return h.astype(np.float32).astype(np.float64)
+        steps = 2.0 ** (int(self.subtype.value.removeprefix("PCM_")) - 1)
+        return np.round(h * steps) / steps
+
     def write(self, h: np.ndarray, latency: float | None, facts: dict, said: str, warnings: list[str]) -> None:
         """Writes the filter; arguments as `write_filter` takes them."""
         write_filter(
@@ -109,6 +120,13 @@ class Target:
             json=self.json,
             quiet=self.quiet,
         )
+
+
+def share(phase: Phase, mix: float | None) -> float:
+    """How much of a mixed phase is linear."""
+    if mix is not None and phase is not Phase.mixed:
+        raise OptionError(f"--mix {mix:g} with --phase {phase.value}: expected --phase mixed, or no --mix")
+    return 0.5 if mix is None else mix
 
 
 def hertz(text: str | None, name: str) -> float | None:

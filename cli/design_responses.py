@@ -25,10 +25,13 @@ from .design_options import (
     hertz,
     option,
     samples,
+    share,
 )
 
 # A curve that is missed by more is worth a warning.
 _MISSED_DB = 0.5
+# No equaliser amplifies by so much.
+_LOUD_DB = 40.0
 
 
 def eq(
@@ -43,7 +46,7 @@ def eq(
     output: Output = "",
     taps: Annotated[int | None, option("Length.", DESIGN, show_default="what follows the curve within 0.1 dB")] = None,
     phase: Phases = Phase.linear,
-    mix: Mix = 0.5,
+    mix: Mix = None,
     rate: Rate = 48_000,
     subtype: Sub = None,
     overwrite: Overwrite = False,
@@ -52,16 +55,22 @@ def eq(
 ) -> None:
     """Follows a curve.
 
-    longconv design eq curve.csv --phase minimum -o eq.wav
+        longconv design eq curve.csv --phase minimum -o eq.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.curves import read_curve
     from longconv_audio.filters.equalizer import equalizer, equalizer_latency, measure_curve
 
+    part = share(phase, mix)
     wanted = read_curve(curve)
-    h = equalizer(wanted, rate, taps=taps, phase=phase.value, mix=mix)
+    h = target.rounded(equalizer(wanted, rate, taps=taps, phase=phase.value, mix=part))
     report = measure_curve(h, wanted, rate)
     warnings = wanted.warnings(rate)
+    if report.peak_db > _LOUD_DB:
+        warnings.append(
+            f"{wanted.name}: its largest level is {report.peak_db:+.0f} dB: a measurement in dB SPL is no equaliser: "
+            "invert it, or take its level at 1 kHz off"
+        )
     if report.error_db > _MISSED_DB:
         warnings.append(
             f"{len(h)} taps miss the curve by {report.error_db:.1f} dB at {report.error_hz:.4g} Hz: what is that sharp "
@@ -69,7 +78,7 @@ def eq(
         )
     target.write(
         h,
-        equalizer_latency(len(h), phase.value, mix) if phase is Phase.linear else None,
+        equalizer_latency(len(h), phase.value, part) if phase is Phase.linear else None,
         {"kind": "eq", "curve": wanted.name, "phase": phase.value, **asdict(report)},
         f"within {report.error_db:.2g} dB of {wanted.name} from 20 Hz up, {phase.value} phase",
         warnings,
@@ -93,13 +102,13 @@ def hilbert(
 ) -> None:
     """Makes every frequency 90 degrees late.
 
-    longconv design hilbert --lowest 50 -o hilbert.wav
+        longconv design hilbert --lowest 50 -o hilbert.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.phase_shifters import phase_error, plan_hilbert, realize_hilbert
 
     design = plan_hilbert(rate, taps, hertz(lowest, "--lowest"), accuracy)
-    h = realize_hilbert(design)
+    h = target.rounded(realize_hilbert(design))
     error = phase_error(h, design, -90)
     target.write(
         h,
@@ -133,7 +142,7 @@ def delay(
 ) -> None:
     """Delays by any time, a part of a sample included.
 
-    longconv design delay 2.5ms -o delay.wav
+        longconv design delay 2.5ms -o delay.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.phase_shifters import phase_error, plan_delay, realize_delay
@@ -142,7 +151,7 @@ def delay(
         raise OptionError("--taps, --bandwidth and --accuracy are of a --fractional delay: pass that, too")
     asked = samples(time, rate)
     design = plan_delay(asked if fractional else round(asked), rate, taps, hertz(bandwidth, "--bandwidth"), accuracy)
-    h = realize_delay(design)
+    h = target.rounded(realize_delay(design))
     warnings = []
     if design.latency != asked:
         warnings.append(f"{asked:.9g} samples are rounded to {design.latency:g}: --fractional keeps parts of a sample")

@@ -60,13 +60,31 @@ def test_each_command(folder, words, expected):
         assert report["edges_hz"] == pytest.approx(edges, abs=0.1)
 
 
+def test_a_report_is_of_what_the_file_holds(folder):
+    steep = ["lowpass", "5k", "--taps", "2001", "--stopband", "190", "-o"]
+    assert design(*steep, "a.npy")["stopband_db"] > 178
+    assert design(*steep, "a.wav", "--subtype", "DOUBLE")["stopband_db"] > 178
+    single = design(*steep, "b.wav")
+    assert 130 < single["stopband_db"] < 170
+    assert "where -190 dB was asked for" in single["warnings"][0]
+    coarse = design(*steep, "c.wav", "--subtype", "PCM_16")
+    assert 50 < coarse["stopband_db"] < 100
+    # As the file itself has it.
+    spectrum = np.abs(np.fft.rfft(running.read(folder / "c.wav")[0], 1 << 16))
+    beyond = np.fft.rfftfreq(1 << 16, 1 / 48_000) > 5000 + coarse["transition_hz"] / 2
+    assert -20 * np.log10(spectrum[beyond].max()) == pytest.approx(coarse["stopband_db"], abs=0.1)
+
+
 def test_what_falls_short_is_said(folder):
+    (folder / "spl.csv").write_text("20 70\n1000 75\n20000 60\n")
     mixed = design("bandpass", "300", "3k", "--phase", "mixed", "--stopband", "80", "-o", "a.wav")
     assert "where -80 dB was asked for" in mixed["warnings"][0]
     short = design("lowpass", "100", "--taps", "31", "-o", "b.wav")
     assert (short["passband_ripple_db"], "pass more --taps" in short["warnings"][0]) == (None, True)
     sharp = design("eq", "eq.txt", "--taps", "2048", "-o", "c.wav")
     assert "2048 taps miss the curve by 1" in sharp["warnings"][0]
+    measured = design("eq", "spl.csv", "-o", "e.wav")
+    assert "is +75 dB: a measurement in dB SPL is no equaliser" in measured["warnings"][0]
     rounded = design("delay", "2.5ms", "--rate", "44100", "-o", "d.wav")
     assert "110.25 samples are rounded to 110: --fractional" in rounded["warnings"][0]
 
@@ -100,6 +118,7 @@ def test_pipes_and_other_files(folder):
         (["delay", "3.5", "--fractional"], "needs 28.5 at least"),
         (["delay", "5 apples"], "expected samples"),
         (["delay", "5", "--taps", "31"], "--fractional"),
+        (["eq", "curve.csv", "--mix", "0.3"], "--mix 0.3 with --phase linear"),
         (["lowpass", "1000", "--json", "-o", "-"], "both go to standard output"),
         (["lowpass", "1000", "-o", ""], "no output was given"),
     ],
