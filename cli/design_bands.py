@@ -55,7 +55,7 @@ def lowpass(
 ) -> None:
     """Passes what is below a frequency.
 
-        longconv design lowpass 1000 --transition 100 --stopband 100 -o lp.wav
+    longconv design lowpass 1000 --transition 100 --stopband 100 -o lp.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("lowpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -79,7 +79,7 @@ def highpass(
 ) -> None:
     """Passes what is above a frequency.
 
-        longconv design highpass 30 --taps 65537 --phase minimum -o hp.wav
+    longconv design highpass 30 --taps 65537 --phase minimum -o hp.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("highpass", [cutoff], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -104,7 +104,7 @@ def bandpass(
 ) -> None:
     """Passes what is between two frequencies.
 
-        longconv design bandpass 300 3.4k -o telephone.wav
+    longconv design bandpass 300 3.4k -o telephone.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("bandpass", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))
@@ -129,7 +129,7 @@ def bandstop(
 ) -> None:
     """Stops what is between two frequencies.
 
-        longconv design bandstop 49 51 --transition 1 -o hum.wav
+    longconv design bandstop 49 51 --transition 1 -o hum.wav
     """
     shape = Shape(taps, transition, stopband, window, method, phase, mix)
     _bands("bandstop", [low, high], shape, Target(output, rate, subtype, overwrite, json, quiet))

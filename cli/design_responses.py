@@ -55,7 +55,7 @@ def eq(
 ) -> None:
     """Follows a curve.
 
-        longconv design eq curve.csv --phase minimum -o eq.wav
+    longconv design eq curve.csv --phase minimum -o eq.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.curves import read_curve
@@ -102,7 +102,7 @@ def hilbert(
 ) -> None:
     """Makes every frequency 90 degrees late.
 
-        longconv design hilbert --lowest 50 -o hilbert.wav
+    longconv design hilbert --lowest 50 -o hilbert.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.phase_shifters import phase_error, plan_hilbert, realize_hilbert
@@ -142,7 +142,7 @@ def delay(
 ) -> None:
     """Delays by any time, a part of a sample included.
 
-        longconv design delay 2.5ms -o delay.wav
+    longconv design delay 2.5ms -o delay.wav
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.phase_shifters import phase_error, plan_delay, realize_delay
