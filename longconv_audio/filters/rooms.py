@@ -96,7 +96,9 @@ def shoebox(
         ]
         for b in receivers:
             if math.dist(a, b) < CLOSEST:
-                raise OptionError(f"receiver {_said(b)}: stands on source {_said(a)}: expected a centimetre or more")
+                raise OptionError(
+                    f"receiver {_said(b, ',')}: stands on source {_said(a, ',')}: expected a centimetre or more"
+                )
             reach = farthest if seconds is not None else _longest(axes, b, farthest, max_order)
             taps = math.ceil(reach / speed_of_sound * samplerate) + (0 if seconds is not None else REACH + 1)
             room = math.ceil(0.1 * samplerate) if len(bands) > 1 or highpass else 0
@@ -188,7 +190,7 @@ def _places(places, size: np.ndarray, what: str) -> np.ndarray:
         raise OptionError(f"{what} of shape {places.shape}: expected x, y and z in metres")
     for place in places:
         if not ((place > 0) & (place < size)).all():
-            raise OptionError(f"{what} {_said(place)}: is not inside the room of {_said(size)} m")
+            raise OptionError(f"{what} {_said(place, ',')}: is not inside the room of {_said(size)} m")
     return places
 
 
@@ -221,5 +223,5 @@ def _longest(axes, receiver: np.ndarray, farthest: float, max_order: int | None)
     return max(float(distances.max()) for distances, _ in images_of(axes, receiver, farthest, max_order)) * (1 + 1e-12)
 
 
-def _said(place) -> str:
-    return " x ".join(f"{value:g}" for value in np.ravel(place))
+def _said(place, between: str = " x ") -> str:
+    return between.join(f"{value:g}" for value in np.ravel(place))

@@ -19,8 +19,8 @@ FLAT = 0.85
 def images(absorption, order, size=SIZE, source=SOURCE, receiver=RECEIVER):
     """Distances and amplitudes (bands, n) of all images of up to an order; absorption (6, bands)."""
     factors = np.sqrt(1 - np.asarray(absorption, float).reshape(6, -1))
-    axes = [images_along(w, p, factors[2 * i : 2 * i + 2], 1e4, order) for i, (w, p) in enumerate(zip(size, source))]
-    distances, amplitudes = zip(*images_of(axes, np.array(receiver), 1e4, order))
+    axes = [images_along(size[i], source[i], factors[2 * i : 2 * i + 2], 1e4, order) for i in range(3)]
+    distances, amplitudes = zip(*images_of(axes, np.array(receiver), 1e4, order), strict=True)
     return np.concatenate(distances), np.concatenate(amplitudes, axis=1)
 
 
@@ -102,7 +102,7 @@ def test_images_by_band_are_those_of_pyroomacoustics():
     coefficients = np.array([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]] * 3)
     materials = {
         wall: pra.Material({"coeffs": list(row), "center_freqs": centres, "description": wall})
-        for wall, row in zip(WALLS, coefficients)
+        for wall, row in zip(WALLS, coefficients, strict=True)
     }
     room = pra.ShoeBox(SIZE, fs=RATE, max_order=4, air_absorption=False, materials=materials)
     room.add_source(SOURCE)
@@ -179,7 +179,7 @@ def test_eyring_by_hand():
 
 REFUSALS = {
     "not inside the room": {"source": (7, 1, 1)},
-    "receiver 4 x 0 x 1": {"receiver": (4, 0, 1)},
+    "receiver 4,0,1": {"receiver": (4, 0, 1)},
     "stands on source": {"receiver": SOURCE},
     "a room of 6 x 4": {"size": (6, 4)},
     "up to 1000 m": {"size": (6e9, 4, 3)},
