@@ -56,6 +56,7 @@ _HOMES = {
     "read_sofa": "sofa",
     "hrir": "sofa",
     "virtual_loudspeakers": "binaural",
+    "read_loudspeakers": "binaural",
     "bauer_crossfeed": "crossfeed",
 }
 
