@@ -13,7 +13,8 @@ from longconv_audio.errors import MismatchError, OptionError
 from longconv_audio.levels import from_db, to_db
 from longconv_audio.routing import FilterMatrix, Path
 
-from .sofa import Sofa, hrir, onset, read_sofa
+from .hrir import direction, onset
+from .sofa import Sofa, read_sofa
 from .spectra import frequency_response
 
 # Loudspeakers in the order of a WAV's channels, and their azimuths in degrees, to the left above 0: ITU-R BS.775 for
@@ -120,7 +121,7 @@ def pairs_of_sofa(sofa: Sofa, layout: str, *, interpolate: bool = True) -> dict[
         interpolate: between measured directions; otherwise the nearest are taken.
     """
     places = {name: azimuth for name, azimuth in LAYOUTS[layout].items() if azimuth is not None}
-    return {name: hrir(sofa, azimuth, interpolate=interpolate).taps for name, azimuth in places.items()}
+    return {name: direction(sofa, azimuth, interpolate=interpolate).taps for name, azimuth in places.items()}
 
 
 def pairs_of_hesuvi(taps: np.ndarray, name: str = "the file") -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from .bands import octave_bands, split_octaves
 
 SEED = 1983
 MOST_CHANNELS = 1024
-LONGEST = 600.0
+LONGEST = 60.0
 # Of the longest band's decay, what the result holds where no length is given.
 DECAY_DB = 75.0
 # Seconds over which the level of a band's noise is evened out.
@@ -52,7 +52,7 @@ def statistical_hall(
 
     Source: J. A. Moorer, "About this reverberation business", Computer Music Journal 3(2), 1979.
     """
-    check_values(t60, "--t60", 0.01, 100.0, "0.01 to 100 seconds")
+    check_values(t60, "--t60", 0.01, 40.0, "0.01 to 40 seconds")
     if not 1 <= channels <= MOST_CHANNELS:
         raise OptionError(f"--channels {channels}: expected 1 to {MOST_CHANNELS}")
     if not 1 <= samplerate <= 1e7:
@@ -71,13 +71,12 @@ def statistical_hall(
         raise OptionError(f"{channels} channels of {seconds:g} s are too much: pass fewer --channels or --seconds")
 
     time = np.arange(length) / samplerate
-    decays = np.exp(-3 * math.log(10) / times[:, None] * time)  # (bands, taps)
     hall = np.zeros((channels, silence + length))
     for row, generator in zip(hall, np.random.default_rng(seed).spawn(channels), strict=True):
         noise = generator.standard_normal(length)
         decaying = row[silence:]
-        for part, decay in zip(split_octaves(noise, samplerate, bands), decays, strict=True):
-            decaying += _level(part, _WINDOW * samplerate) * decay
+        for part, t in zip(split_octaves(noise, samplerate, bands), times, strict=True):
+            decaying += _level(part, _WINDOW * samplerate) * np.exp(-3 * math.log(10) / t * time)
         row /= np.linalg.norm(row)
     return hall
 

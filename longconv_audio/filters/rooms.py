@@ -24,6 +24,8 @@ HIGHPASS = 20.0
 LARGEST, LONGEST, CLOSEST = 1000.0, 60.0, 0.01
 # A minute's work or two: a room of 60 cubic metres for 2.2 seconds.
 MOST_IMAGES = 30_000_000
+# Of one response, and of all: some 3 GB, and 2.
+MOST_TAPS, MOST_SAMPLES = 1 << 24, 1 << 28
 
 Absorption = BandValues | Mapping[str, BandValues]
 
@@ -83,10 +85,12 @@ def shoebox(
         if not seconds <= LONGEST:
             raise OptionError(f"this room decays in {seconds:.3g} s: pass --seconds, {LONGEST:g} at the most")
     if seconds is None:
-        farthest = 2 * (max_order + 2) * float(np.linalg.norm(size))
+        farthest = (max_order + 2) * float(np.linalg.norm(size))
     else:
         farthest = seconds * speed_of_sound
-    _check_count(size, farthest, max_order, len(sources) * len(receivers))
+    pairs = len(sources) * len(receivers)
+    _check_count(size, farthest, max_order, pairs)
+    _check_samples(farthest / speed_of_sound, samplerate, pairs)
 
     responses = []
     for a in sources:
@@ -95,10 +99,7 @@ def shoebox(
             for i, (width, place) in enumerate(zip(size, a, strict=True))
         ]
         for b in receivers:
-            if math.dist(a, b) < CLOSEST:
-                raise OptionError(
-                    f"receiver {_said(b, ',')}: stands on source {_said(a, ',')}: expected a centimetre or more"
-                )
+            _check_distance(a, b, farthest, speed_of_sound)
             reach = farthest if seconds is not None else _longest(axes, b, farthest, max_order)
             taps = math.ceil(reach / speed_of_sound * samplerate) + (0 if seconds is not None else REACH + 1)
             room = math.ceil(0.1 * samplerate) if len(bands) > 1 or highpass else 0
@@ -216,6 +217,23 @@ def _check_count(size: np.ndarray, farthest: float, max_order: int | None, pairs
             f"this room has {count * pairs:.2g} image sources to reckon with: expected {MOST_IMAGES:.0g} at the most: "
             "pass fewer --seconds, a smaller --max-order, or --t60 for a statistical hall"
         )
+
+
+def _check_samples(seconds: float, samplerate: float, pairs: int) -> None:
+    if seconds > LONGEST or seconds * samplerate > MOST_TAPS or seconds * samplerate * pairs > MOST_SAMPLES:
+        raise OptionError(
+            f"{pairs} response{'s' * (pairs > 1)} of up to {seconds:.3g} s at {samplerate:g} Hz are too much: pass "
+            "fewer --seconds or a lower --rate"
+        )
+
+
+def _check_distance(source: np.ndarray, receiver: np.ndarray, farthest: float, speed: float) -> None:
+    distance = math.dist(source, receiver)
+    where = f"receiver {_said(receiver, ',')}, source {_said(source, ',')}"
+    if distance < CLOSEST:
+        raise OptionError(f"{where}: stand in one place: expected a centimetre or more between them")
+    if distance > farthest:
+        raise OptionError(f"{where}: the direct sound takes {distance / speed:.3g} s: pass more --seconds")
 
 
 def _longest(axes, receiver: np.ndarray, farthest: float, max_order: int | None) -> float:

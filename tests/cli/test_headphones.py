@@ -90,4 +90,6 @@ def test_refusals(tmp_path, rng):
     lines = fail_each(4, [arguments for _, arguments in misfits], cwd=tmp_path)
     for (words, _), line in zip(misfits, lines, strict=True):
         assert words in line
-    assert "none.sofa: no such file" in fail(3, "binaural", "two.wav", "--hrir", "none.sofa", "-o", "x.wav", cwd=tmp_path)
+    assert "none.sofa: no such file" in fail(
+        3, "binaural", "two.wav", "--hrir", "none.sofa", "-o", "x.wav", cwd=tmp_path
+    )

@@ -12,7 +12,8 @@ from longconv_audio.filters.binaural import (
     read_loudspeakers,
     virtual_loudspeakers,
 )
-from longconv_audio.filters.sofa import hrir, read_sofa
+from longconv_audio.filters.hrir import direction
+from longconv_audio.filters.sofa import read_sofa
 from longconv_audio.routing import dense, route
 from tests.cli.running import write
 from tests.filters.sofa_files import RATE, write_sphere
@@ -65,13 +66,13 @@ def test_sofa_layouts_stand_where_the_standards_have_them(tmp_path):
         h = dense(matrix)
         for channel, azimuth in enumerate(azimuths):
             if azimuth is not None:
-                pair = hrir(sofa, azimuth, interpolate=True).taps
+                pair = direction(sofa, azimuth, interpolate=True).taps
                 assert np.array_equal(h[:, channel, : pair.shape[1]], pair)
     # 110 degrees was not measured: interpolated, or 105 or 120.
     between, nearest = (
         dense(read_loudspeakers(tmp_path / "ears.sofa", "5.1", interpolate=i)[0]) for i in (True, False)
     )
-    assert np.array_equal(nearest[:, 4], hrir(sofa, 105).taps)
+    assert np.array_equal(nearest[:, 4], direction(sofa, 105).taps)
     assert np.abs(between[:, 4, :128] - nearest[:, 4]).max() > 0.01
 
 

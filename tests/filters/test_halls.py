@@ -64,7 +64,7 @@ REFUSALS = [
     ("--seconds", {"seconds": 1e9}),
     ("--predelay", {"predelay": -0.1}),
     ("sample rate", {"samplerate": 0}),
-    ("too much", {"channels": 1000, "seconds": 500}),
+    ("too much", {"channels": 1000, "seconds": 50}),
 ]
 
 
