@@ -54,12 +54,15 @@ def binaural(
 ) -> None:
     """Plays mono, stereo, 5.1 or 7.1 on headphones, through measured ears.
 
-    Loudspeakers stand at 30 degrees (FL, FR), 0 (FC), 110 (5.1: SL, SR), 90 and 135 (7.1: SL, SR and BL, BR). The
-    levels are those of the file of ears: the largest gain is said, --gain and --clip act on it.
+    Loudspeakers stand at 30 degrees (FL, FR), 0 (FC), 110 (5.1: SL, SR), 90 and 135 (7.1: SL, SR and BL, BR).
+
+    The levels are those of the file of ears: the largest gain is said, and --gain changes it.
 
         longconv binaural film.wav --hrir ears.sofa -o headphones.wav
 
-    As a filter for `apply`: longconv binaural --hrir ears.sofa --layout 7.1 --filter-only -o surround.toml
+    As a filter for apply, as it is:
+
+        longconv binaural --hrir ears.sofa --layout 7.1 --filter-only -o surround.toml
     """
     headphones.check(input, output, filter_only, rate, json)
     if not hrir:

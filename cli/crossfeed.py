@@ -49,12 +49,15 @@ def crossfeed(
 ) -> None:
     """Brings a part of each channel of a stereo recording to the other ear, for headphones.
 
-    As Bauer's stereophonic-to-binaural circuit does (libbs2b). Mono keeps its level at low frequencies and comes out
-    1 to 2 dB softer at high ones; no frequency gets louder.
+    As Bauer's stereophonic-to-binaural circuit does (libbs2b): no frequency gets louder.
+
+    Mono keeps its level at low frequencies, and comes out 1 to 2 dB softer at high ones.
 
         longconv crossfeed album.flac -o headphones.flac --preset cmoy
 
-    As a filter for `apply`: longconv crossfeed --filter-only --rate 44100 -o crossfeed.wav
+    As a filter for apply, as it is:
+
+        longconv crossfeed --filter-only --rate 44100 -o crossfeed.wav
     """
     headphones.check(input, output, filter_only, rate, json)
     from longconv_audio.filters.crossfeed import PRESETS, bauer_crossfeed, mono_drop_db

@@ -32,7 +32,11 @@ Output = Annotated[
 ]
 FilterOnly = Annotated[
     bool,
-    option("Write the filter in place of a sound, with no INPUT: NAME.toml with NAME.wav.", OUTPUT, "--filter-only"),
+    option(
+        "Write the filter, with no INPUT: NAME.toml with NAME.wav; of 2 channels also a true-stereo WAV.",
+        OUTPUT,
+        "--filter-only",
+    ),
 ]
 Rate = Annotated[int | None, option("Sample rate in hertz, under --filter-only.", OUTPUT)]
 Gain = Annotated[float, option("Level of the whole in dB.", LEVELS)]

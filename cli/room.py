@@ -58,12 +58,11 @@ def room(
 ) -> None:
     """Makes the impulse response of a room.
 
-    A box, by the images of its sources (Allen and Berkley 1979). The direct sound comes when it would, and from a
-    metre away at 0 dB:
+    A box, by the images of its sources: the direct sound comes when it would, and from a metre away at 0 dB.
 
         longconv room --size 6x4x3 --source 1,1,1.5 --receiver 4,2,1.5 --absorption 0.2 -o room.wav
 
-    Or the diffuse sound of a hall by its reverberation time, with no direct sound, each channel of energy 1:
+    Or the diffuse sound of a hall by its reverberation time, without the direct sound, each channel of energy 1.
 
         longconv room --t60 500=1.8,1k=1.6,4k=1.1 --channels 2 -o hall.wav
     """

@@ -86,8 +86,9 @@ def _level(noise: np.ndarray, window: float) -> np.ndarray:
     half = max(round(window / 2), 1)
     total = np.concatenate([[0.0], np.cumsum(noise**2)])
     n = np.arange(len(noise))
-    first, end = np.maximum(n - half, 0), np.minimum(n + half + 1, len(noise))
-    power = (total[end] - total[first]) / (end - first)
+    count = np.minimum(n + half + 1, len(noise)) - np.maximum(n - half, 0)
+    padded = np.pad(total, half, mode="edge")
+    power = (padded[2 * half + 1 :] - padded[: len(noise)]) / count
     mean = total[-1] / len(noise)
     # A band that has nothing is left as it is.
     return noise if mean == 0 else noise * np.sqrt(mean / np.maximum(power, 1e-6 * mean))

@@ -60,7 +60,8 @@ def shoebox(
         samplerate: in hertz.
         absorption: share of the energy that a reflection takes, 0 to 1: one number, numbers at frequencies in hertz
             (straight lines over log frequency between them), or a mapping from all of `WALLS` to either.
-        seconds: length of the result; None takes Eyring's T60 of the slowest band or, under a max_order, all images.
+        seconds: length of the result; None takes Eyring's T60 of the slowest band behind the direct sound or, under a
+            max_order, all images.
         max_order: most reflections of an image; None takes all that arrive in time.
         humidity: of the air in percent, at 20 degrees Celsius; None leaves the air's absorption out.
         highpass: cutoff in hertz of a causal Butterworth filter of order 2. All images have one sign and add up to a
@@ -82,8 +83,10 @@ def shoebox(
     bands, factors, air = _bands(absorption, humidity, samplerate)
     if seconds is None and max_order is None:
         seconds = max(eyring_t60(size, absorption, humidity=humidity, speed_of_sound=speed_of_sound).values())
+        seconds += max(math.dist(a, b) for a in sources for b in receivers) / speed_of_sound + REACH / samplerate
         if not seconds <= LONGEST:
-            raise OptionError(f"this room decays in {seconds:.3g} s: pass --seconds, {LONGEST:g} at the most")
+            said = "never decays" if math.isinf(seconds) else f"takes {seconds:.3g} s to decay"
+            raise OptionError(f"this room {said}: pass --seconds, {LONGEST:g} at the most")
     if seconds is None:
         farthest = (max_order + 2) * float(np.linalg.norm(size))
     else:
