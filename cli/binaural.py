@@ -75,7 +75,7 @@ def binaural(
     def make(samplerate: int | None, name: str, notes: list[str]):
         matrix, samplerate = read_loudspeakers(hrir, name, samplerate, interpolate=not nearest, lfe=level, notes=notes)
         notes.append(f"{name}: {' '.join(LAYOUTS[name])}, through {hrir}")
-        notes.append(headphones.said_gain(matrix, samplerate))
+        notes.append(headphones.said_gain(matrix, samplerate, gain))
         return matrix, samplerate
 
     def for_input(samplerate: int, channels: int, notes: list[str]):

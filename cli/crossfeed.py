@@ -74,7 +74,7 @@ def crossfeed(
             f"crossfeed: cutoff {cutoff:g} Hz, feed {feed:g} dB; mono is {mono_drop_db(feed):.2f} dB softer at high "
             "frequencies than at low ones"
         )
-        notes.append(headphones.said_gain(matrix, samplerate))
+        notes.append(headphones.said_gain(matrix, samplerate, gain))
         return matrix
 
     common = {"gain": gain, "subtype": subtype, "overwrite": overwrite, "json": json, "quiet": quiet}

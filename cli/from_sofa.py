@@ -39,11 +39,11 @@ def from_sofa(
     if rate is not None and not 1 <= rate <= 10_000_000:
         raise OptionError(f"--rate {rate}: expected 1 to 10 million hertz")
     from longconv_audio import shaping
-    from longconv_audio.filters.hrir import direction, onset
+    from longconv_audio.filters.hrir import hrir_at, onset
     from longconv_audio.filters.sofa import read_sofa
 
     sofa = read_sofa(file)
-    pair = direction(sofa, azimuth, elevation, interpolate=interpolate)
+    pair = hrir_at(sofa, azimuth, elevation, interpolate=interpolate)
     rate = rate or pair.samplerate
     taps, _ = shaping.resample(pair.taps, pair.samplerate, rate)
     onsets = [1000 * onset(ear) / pair.samplerate for ear in pair.taps]

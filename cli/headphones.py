@@ -108,33 +108,37 @@ def save(
     quiet: bool,
 ) -> None:
     """Writes a filter as `apply` takes it, and says what it is."""
+    import numpy as np
+
     from longconv_audio.audio_io import write_matrix
     from longconv_audio.levels import from_db
-    from longconv_audio.routing import scale
+    from longconv_audio.routing import dense, scale
 
     if not gain <= 200:
         raise OptionError(f"--gain {gain:g}: expected a level in dB, 200 at most")
     wanted = None if subtype is Subtype.keep else subtype.value
     names = write_matrix(output, scale(matrix, from_db(gain)), samplerate, subtype=wanted, overwrite=overwrite)
+    latency = int(np.abs(dense(matrix)).max(axis=(0, 1)).argmax())
     if json:
         facts = {"inputs": matrix.inputs, "outputs": matrix.outputs, "taps": matrix.taps, "samplerate": samplerate}
-        print_json(plain({"output": names, **facts, "gain_db": gain, "latency_samples": matrix.origin, "notes": notes}))
+        print_json(plain({"output": names, **facts, "gain_db": gain, "latency_samples": latency, "notes": notes}))
     if quiet:
         return
     for line in notes:
         say(line)
+    place = "-" if output == "-" else names[0]
     option = "" if names[0].endswith(".toml") else " --ir-channels true-stereo"
     say(
         f"{' and '.join(names)}: {matrix.inputs} to {matrix.outputs} channels, {matrix.taps} taps at {samplerate} Hz, "
-        f"gain {gain + 0.0:+.1f} dB; apply it with: longconv apply INPUT {names[0]}{option} -o OUT"
+        f"latency {latency} samples ({1000 * latency / samplerate:.4g} ms), "
+        f"gain {gain + 0.0:+.1f} dB; apply it with: longconv apply INPUT {place}{option} -o OUT"
     )
 
 
-def said_gain(matrix: FilterMatrix, samplerate: int) -> str:
-    """What to say of a matrix's largest gain."""
+def said_gain(matrix: FilterMatrix, samplerate: int, gain: float) -> str:
+    """What to say of a matrix's largest gain, with a level in dB that comes on top."""
     from longconv_audio.filters.binaural import largest_gain
 
     level, frequency = largest_gain(matrix, samplerate)
-    return (
-        f"the filter's largest gain: {round(level, 2) + 0.0:+.2f} dB at {frequency:.4g} Hz, all channels at their worst"
-    )
+    level = round(level + gain, 2) + 0.0
+    return f"largest gain {level:+.2f} dB at {frequency:.4g} Hz, all channels at their worst"

@@ -54,7 +54,7 @@ _HOMES = {
     "statistical_hall": "halls",
     "Sofa": "sofa",
     "read_sofa": "sofa",
-    "direction": "hrir",
+    "hrir_at": "hrir",
     "virtual_loudspeakers": "binaural",
     "read_loudspeakers": "binaural",
     "bauer_crossfeed": "crossfeed",

@@ -13,7 +13,7 @@ from longconv_audio.errors import MismatchError, OptionError
 from longconv_audio.levels import from_db, to_db
 from longconv_audio.routing import FilterMatrix, Path
 
-from .hrir import direction, onset
+from .hrir import hrir_at, onset
 from .sofa import Sofa, read_sofa
 from .spectra import frequency_response
 
@@ -121,7 +121,7 @@ def pairs_of_sofa(sofa: Sofa, layout: str, *, interpolate: bool = True) -> dict[
         interpolate: between measured directions; otherwise the nearest are taken.
     """
     places = {name: azimuth for name, azimuth in LAYOUTS[layout].items() if azimuth is not None}
-    return {name: direction(sofa, azimuth, interpolate=interpolate).taps for name, azimuth in places.items()}
+    return {name: hrir_at(sofa, azimuth, interpolate=interpolate).taps for name, azimuth in places.items()}
 
 
 def pairs_of_hesuvi(taps: np.ndarray, name: str = "the file") -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import scipy.fft
 from longconv_audio.errors import OptionError
 
 from .phase import minimum_phase
-from .sofa import Sofa, unit_vectors
+from .sofa import INSTEAD, Sofa, unit_vectors
 
 # Weights below this are what rounding leaves of a corner that has no part in a direction.
 ROUNDING = 1e-9
@@ -42,7 +42,7 @@ class Hrir:
     directions: int
 
 
-def direction(sofa: Sofa, azimuth: float, elevation: float = 0.0, *, interpolate: bool = False) -> Hrir:
+def hrir_at(sofa: Sofa, azimuth: float, elevation: float = 0.0, *, interpolate: bool = False) -> Hrir:
     """The impulse responses of a direction.
 
     Interpolated, they are those of the three measured directions whose triangle holds the one asked for, weighted by
@@ -142,12 +142,16 @@ def _corners(sofa: Sofa, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Of flat triangles seen from the edge, nothing can be solved.
     solid = np.abs(np.linalg.det(corners)) > 1e-9
     if not solid.any():
-        raise OptionError(f"{sofa.name}: its directions do not surround the head: take the nearest")
+        raise OptionError(
+            f"{sofa.name}: its directions do not surround the head: take the nearest (--nearest, or no --interpolate)"
+        )
     triangles, corners = sofa.triangles[solid], corners[solid]
     shares = np.linalg.solve(corners.transpose(0, 2, 1), np.broadcast_to(wanted[:, None], (len(corners), 3, 1)))[..., 0]
     shares /= np.abs(shares).sum(axis=1, keepdims=True)
     best = int(shares.min(axis=1).argmax())
     if shares[best].min() < -1e-6:
-        raise OptionError(f"{sofa.name}: no three directions are around this one: take the nearest")
+        raise OptionError(
+            f"{sofa.name}: no three directions are around this one: take the nearest (--nearest, or no --interpolate)"
+        )
     used = shares[best] > ROUNDING
     return triangles[best][used], shares[best][used] / shares[best][used].sum()

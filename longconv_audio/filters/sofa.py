@@ -13,6 +13,8 @@ from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, Un
 # Those whose data are impulse responses of one emitter at many places.
 CONVENTIONS = ("SimpleFreeFieldHRIR", "GeneralFIR")
 
+INSTEAD = "take the nearest (--nearest, or no --interpolate)"
+
 
 @dataclass(frozen=True)
 class Sofa:
@@ -49,8 +51,8 @@ class Sofa:
             return first[ConvexHull(self.unit[first]).simplices]
         except (QhullError, ValueError):
             raise OptionError(
-                f"{self.name}: its {len(first)} directions do not surround the head: nothing can be interpolated "
-                "between them; take the nearest"
+                f"{self.name}: its {len(first)} directions do not surround the head, so there are none in between: "
+                f"{INSTEAD}"
             ) from None
 
 

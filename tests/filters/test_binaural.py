@@ -12,7 +12,7 @@ from longconv_audio.filters.binaural import (
     read_loudspeakers,
     virtual_loudspeakers,
 )
-from longconv_audio.filters.hrir import direction
+from longconv_audio.filters.hrir import hrir_at
 from longconv_audio.filters.sofa import read_sofa
 from longconv_audio.routing import dense, route
 from tests.cli.running import write
@@ -66,13 +66,13 @@ def test_sofa_layouts_stand_where_the_standards_have_them(tmp_path):
         h = dense(matrix)
         for channel, azimuth in enumerate(azimuths):
             if azimuth is not None:
-                pair = direction(sofa, azimuth, interpolate=True).taps
+                pair = hrir_at(sofa, azimuth, interpolate=True).taps
                 assert np.array_equal(h[:, channel, : pair.shape[1]], pair)
     # 110 degrees was not measured: interpolated, or 105 or 120.
     between, nearest = (
         dense(read_loudspeakers(tmp_path / "ears.sofa", "5.1", interpolate=i)[0]) for i in (True, False)
     )
-    assert np.array_equal(nearest[:, 4], direction(sofa, 105).taps)
+    assert np.array_equal(nearest[:, 4], hrir_at(sofa, 105).taps)
     assert np.abs(between[:, 4, :128] - nearest[:, 4]).max() > 0.01
 
 

@@ -83,7 +83,7 @@ def test_is_pyroomacoustics(order):
     points = 16_384
     lead = np.exp(2j * np.pi * 40 * np.arange(points // 2 + 1) / points)  # half their sinc
     theirs_ahead = (np.fft.rfft(theirs, points) * lead)[: int(FLAT * points / 2)]
-    assert difference_db(spectrum(ours, points), theirs_ahead) < -60
+    assert difference_db(spectrum(ours, points), theirs_ahead) < -55
     # What is left is their window, which does not move with the fraction of a sample: with the same one, less is.
     distances, amplitudes = images([absorption[wall] for wall in WALLS], order)
     places = distances / SPEED * RATE
@@ -93,7 +93,7 @@ def test_is_pyroomacoustics(order):
         np.add.at(
             same, whole + k + 40, amplitudes[0] / distances * np.sinc(whole + k - places) * np.hanning(81)[k + 40]
         )
-    assert difference_db(same, theirs) < -70
+    assert difference_db(same, theirs) < -80
 
 
 def test_images_by_band_are_those_of_pyroomacoustics():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
-from longconv_audio.filters.hrir import direction, onset
+from longconv_audio.filters.hrir import hrir_at, onset
 from longconv_audio.filters.sofa import read_sofa
 from tests.filters.sofa_files import KEMAR, RATE, delays_at, pulses, write_sofa, write_sphere
 
@@ -36,7 +36,7 @@ def measured(tmp_path):
 @kemar
 def test_kemar_hears_left_on_the_left():
     sofa = read_sofa(KEMAR)
-    left, right, ahead = (direction(sofa, azimuth) for azimuth in (90, -90, 0))
+    left, right, ahead = (hrir_at(sofa, azimuth) for azimuth in (90, -90, 0))
     assert 0.6 < itd_ms(left) < 0.75
     assert itd_ms(right) == pytest.approx(-itd_ms(left))
     assert level_db(left) > 6
@@ -54,7 +54,7 @@ def test_kemar_is_the_files_own_numbers():
     for index in (0, 100, 333, 709):
         azimuth, elevation, _ = positions[index]
         for interpolate in (False, True):
-            assert np.array_equal(direction(sofa, azimuth, elevation, interpolate=interpolate).taps, irs[index])
+            assert np.array_equal(hrir_at(sofa, azimuth, elevation, interpolate=interpolate).taps, irs[index])
 
 
 @kemar
@@ -73,8 +73,8 @@ def test_a_direction_left_out_is_interpolated_better_than_its_neighbour():
         def error(taps, truth=truth):
             return np.sum((taps[:, : truth.shape[1]] - truth) ** 2) / np.sum(truth**2)
 
-        between = error(direction(holed, *place, interpolate=True).taps)
-        better.append(between / error(direction(holed, *place).taps))
+        between = error(hrir_at(holed, *place, interpolate=True).taps)
+        better.append(between / error(hrir_at(holed, *place).taps))
         assert between < 0.05
     assert np.median(better) < 0.1
 
@@ -84,11 +84,11 @@ def test_nearest_and_interpolated_at_a_measured_direction(measured):
     for index in (3, 60, len(places) - 1):
         azimuth, elevation, distance = places[index]
         for turn, interpolate in ((0, False), (0, True), (-360, True)):
-            pair = direction(sofa, azimuth + turn, elevation, interpolate=interpolate)
+            pair = hrir_at(sofa, azimuth + turn, elevation, interpolate=interpolate)
             assert np.array_equal(pair.taps, irs[index])
             assert pair.distance == pytest.approx(distance)
             assert pair.angle < 1e-4
-    pair = direction(sofa, 33, 4)
+    pair = hrir_at(sofa, 33, 4)
     assert (pair.azimuth, pair.elevation, pair.directions) == (pytest.approx(30), pytest.approx(0), 1)
     assert pair.angle == pytest.approx(5, abs=0.05)
 
@@ -96,7 +96,7 @@ def test_nearest_and_interpolated_at_a_measured_direction(measured):
 @pytest.mark.parametrize("place", [(37, 8), (277, -20), (181, 50), (5, 84)])
 def test_between_directions_onsets_and_levels_are_between(measured, place):
     sofa, *_ = measured
-    pair = direction(sofa, *place, interpolate=True)
+    pair = hrir_at(sofa, *place, interpolate=True)
     assert pair.directions == 3
     place = np.array([place])
     wanted = pulses(place)[0]
@@ -112,14 +112,14 @@ def test_delays_are_part_of_the_taps(tmp_path, measured):
     delay = np.full((len(places), 2), 7.0)
     delay[:, 1] = 12.5
     write_sofa(tmp_path / "late.sofa", irs, places, delay=delay)
-    pair = direction(read_sofa(tmp_path / "late.sofa"), 90)
+    pair = hrir_at(read_sofa(tmp_path / "late.sofa"), 90)
     (index,) = np.nonzero((places[:, 0] == 90) & (places[:, 1] == 0))[0]
     assert pair.delays == (7.0, 12.5)
     assert np.array_equal(pair.taps[0, 7 : 7 + irs.shape[2]], irs[index, 0])
     assert not pair.taps[0, :7].any()
     assert onset(pair.taps[1]) == pytest.approx(12.5 + onset(irs[index, 1]), abs=0.01)
-    between = direction(read_sofa(tmp_path / "late.sofa"), 97, 3, interpolate=True)
-    without = direction(measured[0], 97, 3, interpolate=True)
+    between = hrir_at(read_sofa(tmp_path / "late.sofa"), 97, 3, interpolate=True)
+    without = hrir_at(measured[0], 97, 3, interpolate=True)
     assert itd_ms(between) == pytest.approx(itd_ms(without) + 1000 * 5.5 / RATE, abs=1e-3)
 
 
@@ -130,7 +130,7 @@ def test_cartesian_places(tmp_path):
     sofa = read_sofa(tmp_path / "c.sofa")
     directions = [(0, 0), (90, 0), (180, 0), (270, 0), (0, 90), (0, -90)]
     for (azimuth, elevation), wanted in zip(directions, irs, strict=True):
-        pair = direction(sofa, azimuth, elevation)
+        pair = hrir_at(sofa, azimuth, elevation)
         assert np.array_equal(pair.taps, wanted)
         assert pair.distance == 2
 
@@ -159,12 +159,12 @@ def test_refusals(tmp_path, measured, monkeypatch):
             read_sofa(name)
     for azimuth, elevation in ((np.nan, 0), (400, 0), (0, 91)):
         with pytest.raises(OptionError, match="degrees"):
-            direction(sofa, azimuth, elevation)
+            hrir_at(sofa, azimuth, elevation)
     level = places[:, 1] == 0
     write_sofa(path, irs[level], places[level])
-    assert direction(read_sofa(path), 97).azimuth == pytest.approx(90)
+    assert hrir_at(read_sofa(path), 97).azimuth == pytest.approx(90)
     with pytest.raises(OptionError, match="surround"):
-        direction(read_sofa(path), 97, interpolate=True)
+        hrir_at(read_sofa(path), 97, interpolate=True)
 
     found = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", lambda name, *a: _no_h5py(name, found, *a))
