@@ -142,16 +142,12 @@ def _corners(sofa: Sofa, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Of flat triangles seen from the edge, nothing can be solved.
     solid = np.abs(np.linalg.det(corners)) > 1e-9
     if not solid.any():
-        raise OptionError(
-            f"{sofa.name}: its directions do not surround the head: take the nearest (--nearest, or no --interpolate)"
-        )
+        raise OptionError(f"{sofa.name}: its directions do not surround the head: {INSTEAD}")
     triangles, corners = sofa.triangles[solid], corners[solid]
     shares = np.linalg.solve(corners.transpose(0, 2, 1), np.broadcast_to(wanted[:, None], (len(corners), 3, 1)))[..., 0]
     shares /= np.abs(shares).sum(axis=1, keepdims=True)
     best = int(shares.min(axis=1).argmax())
     if shares[best].min() < -1e-6:
-        raise OptionError(
-            f"{sofa.name}: no three directions are around this one: take the nearest (--nearest, or no --interpolate)"
-        )
+        raise OptionError(f"{sofa.name}: no three directions are around this one: {INSTEAD}")
     used = shares[best] > ROUNDING
     return triangles[best][used], shares[best][used] / shares[best][used].sum()
