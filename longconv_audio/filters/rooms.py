@@ -19,6 +19,8 @@ WALLS = ("west", "east", "south", "north", "floor", "ceiling")
 
 SPEED_OF_SOUND = 343.0
 HIGHPASS = 20.0
+# Of Eyring's T60, what a response holds where no length is given: the late sound of a box decays more slowly.
+LATE = 1.5
 
 # The longest side in metres, the longest response in seconds, the closest receiver in metres.
 LARGEST, LONGEST, CLOSEST = 1000.0, 60.0, 0.01
@@ -60,8 +62,8 @@ def shoebox(
         samplerate: in hertz.
         absorption: share of the energy that a reflection takes, 0 to 1: one number, numbers at frequencies in hertz
             (straight lines over log frequency between them), or a mapping from all of `WALLS` to either.
-        seconds: length of the result; None takes Eyring's T60 of the slowest band behind the direct sound or, under a
-            max_order, all images.
+        seconds: length of the result; None takes 1.5 times Eyring's T60 of the slowest band, behind the direct sound,
+            or, under a max_order, all images.
         max_order: most reflections of an image; None takes all that arrive in time.
         humidity: of the air in percent, at 20 degrees Celsius; None leaves the air's absorption out.
         highpass: cutoff in hertz of a causal Butterworth filter of order 2. All images have one sign and add up to a
@@ -83,6 +85,7 @@ def shoebox(
     bands, factors, air = _bands(absorption, humidity, samplerate)
     if seconds is None and max_order is None:
         seconds = max(eyring_t60(size, absorption, humidity=humidity, speed_of_sound=speed_of_sound).values())
+        seconds *= LATE
         seconds += max(math.dist(a, b) for a in sources for b in receivers) / speed_of_sound + REACH / samplerate
         if not seconds <= LONGEST:
             said = "never decays" if math.isinf(seconds) else f"takes {seconds:.3g} s to decay"
@@ -92,7 +95,7 @@ def shoebox(
     else:
         farthest = seconds * speed_of_sound
     pairs = len(sources) * len(receivers)
-    _check_count(size, farthest, max_order, pairs)
+    _check_count(size, farthest, max_order, pairs, speed_of_sound)
     _check_samples(farthest / speed_of_sound, samplerate, pairs)
 
     responses = []
@@ -211,14 +214,16 @@ def _check(samplerate: float, seconds: float | None, max_order: int | None, high
         raise OptionError(f"a speed of sound of {speed:g} m/s: expected more than 0")
 
 
-def _check_count(size: np.ndarray, farthest: float, max_order: int | None, pairs: int) -> None:
+def _check_count(size: np.ndarray, farthest: float, max_order: int | None, pairs: int, speed: float) -> None:
     count = 4 / 3 * math.pi * (farthest + float(size.max())) ** 3 / float(size.prod())
     if max_order is not None:
         count = min(count, (2 * max_order + 1) * (2 * max_order**2 + 2 * max_order + 3) / 3)
     if count * pairs > MOST_IMAGES:
+        within = (MOST_IMAGES / pairs * float(size.prod()) * 3 / (4 * math.pi)) ** (1 / 3) - float(size.max())
+        most = max(math.floor(100 * within / speed) / 100, 0.01)
         raise OptionError(
             f"this room has {count * pairs:.2g} image sources to reckon with: expected {MOST_IMAGES:.0g} at the most: "
-            "pass fewer --seconds, a smaller --max-order, or --t60 for a statistical hall"
+            f"pass --seconds {most:g}, a smaller --max-order, or --t60 for a statistical hall"
         )
 
 
