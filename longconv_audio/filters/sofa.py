@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
+from longconv_audio.errors import LongconvError, MismatchError, NonFiniteError, OptionError, UnreadableError
 
 # Those whose data are impulse responses of one emitter at many places.
 CONVENTIONS = ("SimpleFreeFieldHRIR", "GeneralFIR")
@@ -79,9 +79,11 @@ def read_sofa(path: str | os.PathLike) -> Sofa:
     try:
         with h5py.File(path, "r") as file:
             return _read(file, path)
-    except OSError as error:
+    except LongconvError:
+        raise
+    except (OSError, TypeError, ValueError) as error:  # no HDF5, one that is cut short, groups and texts for arrays
         reason = " ".join(str(error).split())
-        raise UnreadableError(f"{path}: not a SOFA file, which is an HDF5: {reason}") from None
+        raise UnreadableError(f"{path}: not a readable SOFA file, which is an HDF5: {reason}") from None
 
 
 def unit_vectors(azimuth, elevation) -> np.ndarray:

@@ -146,6 +146,8 @@ def test_refusals(tmp_path, measured, monkeypatch):
         (UnreadableError, "SourcePosition of 5", {"positions": places[:5]}),
         (UnreadableError, "no direction", {"positions": np.zeros_like(places), "kind": "cartesian"}),
         (UnreadableError, "Data.Delay", {"delay": np.full((1, 2), -3.0)}),
+        (UnreadableError, "not a readable", {"delay": np.zeros((1, 3))}),
+        (UnreadableError, "not a readable", {"irs": np.bytes_(b"none")}),
         (UnreadableError, "Data.Delay of 3", {"delay": np.zeros((3, 2))}),
         (NonFiniteError, "NaN", {"irs": np.full_like(irs, np.nan)}),
     ]
