@@ -13,7 +13,6 @@ _HOMES = {
     "envelope": "reduction",
     "spectrogram": "spectrograms",
     "SILENCE_DB": "spectrograms",
-    "energy_decay_curve": "decays",
 }
 
 __all__ = sorted(_HOMES)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .decays import energy_decay_curve
+from longconv_audio.filters.decay import energy_decay_curve
+
 from .reduction import envelope
 from .spectrograms import log_rows, spectrogram
 from .style import COLOURS, INK, frequency_ticks, grid, house_style, save

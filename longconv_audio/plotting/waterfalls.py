@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from longconv_audio.filters.decay import energy_decay_curve
 from longconv_audio.filters.spectra import average_octaves
 
-from .decays import energy_decay_curve
 from .reduction import log_columns
 from .spectrograms import SILENCE_DB
 

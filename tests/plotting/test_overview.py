@@ -11,7 +11,8 @@ import pytest
 
 from longconv_audio.audio_io.targets import FileTarget
 from longconv_audio.errors import UnwritableError
-from longconv_audio.plotting import SILENCE_DB, draw_overview, energy_decay_curve, envelope, overview, spectrogram
+from longconv_audio.filters import energy_decay_curve
+from longconv_audio.plotting import SILENCE_DB, draw_overview, envelope, overview, spectrogram
 from longconv_audio.plotting.spectrograms import log_rows
 from longconv_audio.plotting.style import save
 
