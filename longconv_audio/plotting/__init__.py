@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
+    "plot": "picture",
+    "Picture": "picture",
+    "KINDS": "picture",
     "draw_overview": "overview",
     "envelope": "reduction",
     "spectrogram": "spectrograms",

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "0.15"
+# Told apart in grey by their luminance and by their dashes.
+LINES = (
+    {"color": "#111111", "linestyle": "-", "linewidth": 1.3},
+    {"color": "#e07b00", "linestyle": (0, (5, 1.5)), "linewidth": 1.3},
+    {"color": "#2f6fde", "linestyle": (0, (6, 1.5, 1.2, 1.5)), "linewidth": 1.3},
+    {"color": "#6cc4a4", "linestyle": (0, (1.5, 1.2)), "linewidth": 1.6},
+)
 LIGHT_INK = "0.55"
 COLOURS = "magma"  # luminance rises from end to end, so that it reads in grey
 # Of each format, what else would name the day or the program; and the names within an SVG from a fixed seed.
@@ -22,6 +29,7 @@ ANONYMOUS = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"Creation
 
 STYLE = {
     "svg.hashsalt": "longconv",
+    "text.parse_math": False,  # a file's name may hold dollars
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -80,11 +88,53 @@ def grid(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def frequency_axis(axes: Axes, lowest: float, highest: float, inches: float) -> None:
+    """A log axis of frequency along the bottom."""
+    places, names = frequency_labels(lowest, highest, inches)
+    axes.set_xscale("log")
+    axes.set_xlim(lowest, highest)
+    axes.set_xticks(places, names)
+    axes.set_xticks([step for step in _steps(lowest, highest) if step not in places], [], minor=True)
+    axes.set_xlabel("Frequency (Hz)")
+
+
+def frequency_labels(lowest: float, highest: float, inches: float) -> tuple[list[float], list[str]]:
+    """Where a log axis of frequency is labelled, and with what.
+
+    Decades, and the steps of 2 and 5 between them where there is room; the ends where they are far enough from the
+    label beside them.
+
+    >>> frequency_labels(20, 20_000, 2.5)
+    ([20, 100.0, 1000.0, 10000.0], ['20', '100', '1k', '10k'])
+    """
+    room = inches / np.log10(highest / lowest)  # a decade
+    wanted = (1, 2, 5) if room > 1.1 else (1,)
+    places = [step for step in _steps(lowest, highest) if _digit(step) in wanted]
+    for end in (lowest, highest):
+        if all(abs(np.log10(end / place)) * room > 0.35 for place in places):
+            places.append(end)
+    places.sort()
+    return places, [_name(place) for place in places]
+
+
 def frequency_ticks(axes: Axes, lowest: float, highest: float, labels: bool) -> None:
     """Decades labelled and the steps between them marked on an axis that runs from 0 to 1."""
-    steps = [m * 10.0**e for e in range(-1, 6) for m in range(1, 10) if lowest <= m * 10.0**e <= highest]
+    steps = _steps(lowest, highest)
     place = np.log(np.array(steps) / lowest) / np.log(highest / lowest)
-    decades = [np.isclose(np.log10(step) % 1, 0) for step in steps]
-    names = [f"{step / 1000:g} k" if step >= 1000 else f"{step:g}" for step in steps]
-    axes.set_yticks(place[decades], np.array(names)[decades] if labels else [])
-    axes.set_yticks(place[np.logical_not(decades)], minor=True)
+    decades = np.array([_digit(step) == 1 for step in steps], dtype=bool)
+    names = [_name(step) for step, decade in zip(steps, decades, strict=True) if decade]
+    axes.set_yticks(place[decades], names if labels else [])
+    axes.set_yticks(place[~decades], minor=True)
+
+
+def _steps(lowest: float, highest: float) -> list[float]:
+    """Ones to nines of each decade."""
+    return [m * 10.0**e for e in range(-4, 7) for m in range(1, 10) if lowest <= m * 10.0**e <= highest]
+
+
+def _digit(step: float) -> int:
+    return round(step / 10.0 ** np.floor(np.log10(step * 1.0001)))
+
+
+def _name(frequency: float) -> str:
+    return f"{frequency / 1000:g}k" if frequency >= 1000 else f"{frequency:g}"
