@@ -12,6 +12,7 @@ _HOMES = {
     "plot": "picture",
     "Picture": "picture",
     "KINDS": "picture",
+    "picture_format": "picture",
     "draw_overview": "overview",
     "envelope": "reduction",
     "spectrogram": "spectrograms",

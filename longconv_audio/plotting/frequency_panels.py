@@ -57,7 +57,7 @@ def draw_phase(figure: Figure, place: Place, view: View) -> None:
             # No line from one edge to the other where it only comes round.
             shown[..., 1:][np.abs(np.diff(shown)) > np.pi] = np.nan
         curves.append([(x, np.degrees(row)) for row in shown])
-        delays.append(f"{1000 * delay / sound.samplerate:.4g}")
+        delays.append(f"{1000 * delay / sound.samplerate:.3g}")
     for (x, degrees), style in view.styled(curves):
         axes.plot(x, degrees, **style)
     taken = " and ".join(dict.fromkeys(delays))

@@ -20,7 +20,7 @@ MOST_PIXELS = 20_000
 
 LEFT, RIGHT, BOTTOM, TOP = 0.68, 0.18, 0.5, 0.34  # around all panels; the top is a panel's title
 BETWEEN_COLUMNS, BETWEEN_ROWS = 0.82, 0.78
-LEAST_WIDTH, LEAST_HEIGHT, LEAST_STRIP = 2.2, 0.8, 0.28  # of a panel, and of each of its strips
+LEAST_WIDTH, LEAST_HEIGHT, LEAST_STRIP = 2.2, 0.9, 0.28  # of a panel, and of each of its strips
 
 TITLE, ENTRY, EDGE = 0.3, 0.21, 0.06  # heights of the title and of a row of the legend, and space above them
 HANDLE = 0.5  # length of the legend's lines

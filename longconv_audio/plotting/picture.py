@@ -39,6 +39,27 @@ AUDIBLE = (20.0, 20_000.0)
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A sound in a picture.
+
+    Args:
+        name: as it is called there.
+        samplerate: in hertz.
+        channels: how many are drawn.
+        samples: of each.
+        seconds: its length.
+        peak: the largest magnitude of a sample.
+    """
+
+    name: str
+    samplerate: int
+    channels: int
+    samples: int
+    seconds: float
+    peak: float
+
+
+@dataclass(frozen=True)
 class Picture:
     """What was drawn.
 
@@ -47,7 +68,9 @@ class Picture:
         format: "png", "svg" or "pdf".
         width, height: in pixels; of an SVG or PDF, what it would have as a PNG.
         kinds: the panels.
-        low, high: ends of the frequency axes, in hertz.
+        band: ends of the frequency axes, in hertz.
+        smoothing: over 1/smoothing octave; None for none.
+        sounds: what is in it.
         notes: what a person should be told, one line each.
     """
 
@@ -56,8 +79,9 @@ class Picture:
     width: int
     height: int
     kinds: tuple[str, ...]
-    low: float
-    high: float
+    band: tuple[float, float]
+    smoothing: float | None
+    sounds: list[Drawn]
     notes: list[str]
 
 
@@ -115,7 +139,11 @@ def plot(
         for kind, place in zip(kinds, layout.places, strict=True):
             PANELS[kind](figure, place, view)
         name = save(figure, target, format, overwrite)
-    return Picture(name, format, *size, kinds, low, high, notes)
+    drawn = [
+        Drawn(sound.name, sound.samplerate, *sound.samples.shape, sound.seconds, float(np.abs(sound.samples).max()))
+        for sound in shown
+    ]
+    return Picture(name, format, *size, kinds, (low, high), smoothing, drawn, notes)
 
 
 def picture_format(target, format: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,7 +80,10 @@ def save(figure: Figure, target, format: str = "png", overwrite: bool = True) ->
     """
     data = io.BytesIO()
     # Without dates and versions the bytes do not change from day to day, or with every release of matplotlib.
-    figure.savefig(data, format=format, metadata=ANONYMOUS[format])
+    with warnings.catch_warnings():
+        # A name may hold letters that the font has not: they are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(data, format=format, metadata=ANONYMOUS[format])
     return write_bytes(target, data.getvalue(), overwrite)
 
 

@@ -77,7 +77,8 @@ def draw_decay(figure: Figure, place: Place, view: View) -> None:
         # The last few dB before the end fall for want of anything behind them.
         lowest = min(lowest, finite_quantile(curve.whole, 0.02))
         if curve.cut is None:
-            axes.plot(scale * curve.times, curve.whole, **style)
+            # A line through a single point is none.
+            axes.plot(scale * curve.times, curve.whole, marker="o" if curve.times.size == 1 else None, **style)
             continue
         axes.plot(scale * curve.times, curve.whole, **{**style, "linewidth": 0.7})
         axes.plot(scale * curve.times, curve.freed, **style)
@@ -85,7 +86,7 @@ def draw_decay(figure: Figure, place: Place, view: View) -> None:
         lowest = min(lowest, curve.cut[1] - 5)
     cuts = any(curve.cut for sound in curves for curve in sound)
     name_panel(axes, place, f"Energy decay curve{', cut (dot) where noise begins' if cuts else ''}")
-    axes.set(xlabel=f"Time ({unit})", ylabel="Energy to come (dB)", xlim=time_limits(scale * view.seconds))
+    axes.set(xlabel=f"Time ({unit})", ylabel="Energy (dB)", xlim=time_limits(scale * view.seconds))
     bottom = int(10 * np.floor(np.clip(lowest, -DECAY_DB, -20.0) / 10))
     axes.set(ylim=(bottom, 2), yticks=range(0, bottom - 1, -10 if bottom >= -50 else -20))
     say_silence(axes, view)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 STRIP_GAP = 0.2  # inches above a strip, for its name
 LABEL_INCHES = -0.5  # from the axes to the middle of a label beside them
-LETTER, BOLD_LETTER = 0.074, 0.086  # width of a letter of text, and of a panel's title, in inches
+LETTER, BOLD_LETTER = 0.074, 0.08  # width of a letter of text, and of a panel's title, in inches
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,9 @@ def name_panel(axes: Axes, place: Place, text: str, above: float = 0.0) -> None:
 def name_strip(axes: Axes, place: Place, text: str) -> None:
     """A strip's name, on the right above it."""
     text = shorten(text, int(place.width / LETTER))
-    axes.set_title(text, loc="right", fontsize=8, fontweight="normal", pad=3)
+    axes.annotate(
+        text, (1, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", ha="right", va="bottom", fontsize=8
+    )
 
 
 def shorten(text: str, letters: int) -> str:

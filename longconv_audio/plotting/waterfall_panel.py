@@ -65,7 +65,7 @@ def _draw_slices(axes: Axes, place: Place, sound: Sound, view: View) -> None:
         at = 1 - nearer * LEFT, (1 - nearer) * DOWN
         axes.plot([at[0], at[0] + 0.05 / place.width], [at[1], at[1]], color=INK, linewidth=0.7, clip_on=False)
         axes.annotate(f"{time:g}", at, (6, 0), textcoords="offset points", ha="left", va="center", fontsize=8)
-    axes.text(1 - LEFT / 2 + 0.46 / place.width, 0.4 * DOWN, f"Time ({unit})", rotation=90, ha="center", va="center")
+    axes.annotate(f"Time ({unit})", (1 - LEFT, 0), (10, -17), textcoords="offset points", ha="left", va="top")
 
 
 def _draw_box(axes: Axes, place: Place, view: View, across) -> None:
@@ -86,7 +86,7 @@ def _draw_box(axes: Axes, place: Place, view: View, across) -> None:
 
 
 def _round_times(end: float) -> np.ndarray:
-    """Four to ten round numbers from 0 to `end`."""
-    step = 10.0 ** np.floor(np.log10(end / 4))
-    step *= max(m for m in (1, 2, 2.5, 5, 10) if m * step <= end / 4 * 1.0001)
+    """Three to six round numbers from 0 to `end`."""
+    step = 10.0 ** np.floor(np.log10(end / 2))
+    step *= max(m for m in (1, 2, 5) if m * step <= end / 2 * 1.0001)
     return np.arange(0, end * 1.0001, step)

@@ -75,9 +75,8 @@ def waterfall(
             power = average_octaves(power, smoothing)
         levels.append(10 * np.log10(np.maximum(log_columns(frequencies, power, edges)[1], 1e-300)))
     levels = np.array(levels)
-    return Waterfall(
-        starts / samplerate, np.sqrt(edges[:-1] * edges[1:]), np.maximum(levels - levels[0].max(), SILENCE_DB)
-    )
+    levels = np.maximum(levels - levels[0].max(), SILENCE_DB) if h.any() else np.full(levels.shape, SILENCE_DB)
+    return Waterfall(starts / samplerate, np.sqrt(edges[:-1] * edges[1:]), levels)
 
 
 def _span(h: np.ndarray, samplerate: int) -> float:
