@@ -28,6 +28,7 @@ PANELS = {
     "waterfall": draw_waterfall,
 }
 KINDS = tuple(PANELS)
+IMAGES = {"spectrogram", "waterfall"}
 FORMATS = tuple(ANONYMOUS)
 
 # What is shown where nothing is named. What lasts longer is taken for a recording, which has no decay or delay.
@@ -130,7 +131,8 @@ def plot(
     lines = sum(len(sound.samples) for sound in shown)
     view = View(shown, list(LINES[:lines]), low, high, smoothing, unwrap)
     title = _printable(title) if title is not None else shown[0].name if len(shown) == 1 else ""
-    legend = [label for sound in shown for label in sound.labels] if lines > 1 else []
+    # Images are named one by one, and their channels averaged.
+    legend = [] if lines == 1 or IMAGES.issuperset(kinds) else [label for sound in shown for label in sound.labels]
     size = size or default_size(kinds)
     layout = arrange(kinds, size, header_height(title, legend), lines, len(shown))
     with house_style():

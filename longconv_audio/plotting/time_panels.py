@@ -132,7 +132,9 @@ def draw_spectrogram(figure: Figure, place: Place, view: View) -> None:
         axes.tick_params(labelbottom=last)
         frequency_ticks(axes, view.low, view.high, labels=True)
         if index == 0:
-            name_panel(axes, inner, f"Spectrogram, Hann window of {windows} ms", STRIP_GAP if len(images) > 1 else 0.0)
+            name_panel(
+                axes, inner, f"Spectrogram, Hann {windows} ms{view.averaged}", STRIP_GAP if len(images) > 1 else 0.0
+            )
             label_strips(axes, place, part, "Frequency (Hz)")
         if len(images) > 1:
             name_strip(axes, part, sound.name)

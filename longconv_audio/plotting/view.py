@@ -67,6 +67,11 @@ class View:
         """What a title says of the smoothing."""
         return "" if self.smoothing is None else f" (1/{self.smoothing:g} octave)"
 
+    @property
+    def averaged(self) -> str:
+        """What a title says where one image stands for several channels."""
+        return ", mean of channels" if any(len(sound.samples) > 1 for sound in self.sounds) else ""
+
     def styled(self, curves: list[list]) -> Iterator[tuple[Any, dict]]:
         """The curve of each channel of each sound with its style, the first on top of the others."""
         flat = [curve for sound in curves for curve in sound]

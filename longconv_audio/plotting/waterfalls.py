@@ -51,7 +51,8 @@ def waterfall(
         samplerate: in hertz.
         edges: (columns + 1,), of the columns of frequency, in hertz.
         smoothing: over 1/smoothing octave, of powers; None does none.
-        span: time of the last slice in seconds; None takes that in which the energy to come falls by RANGE_DB.
+        span: time of the last slice in seconds, at least a sample a slice; None takes that in which the energy to
+            come falls by RANGE_DB.
         slices: how many, at least 2.
     """
     origin = int(np.abs(h).max(axis=0).argmax())
@@ -59,10 +60,15 @@ def waterfall(
     origin = int(np.abs(h).max(axis=0).argmax())
     if span is None:
         span = _span(h[:, origin:], samplerate)
+    span = max(span, (slices - 1) / samplerate)
     starts = np.round(np.linspace(0, span * samplerate, slices)).astype(int)
-    rise = max(starts[1], 1)
-    # As long again as the slices reach: what comes still later is below the lowest of them by RANGE_DB.
-    piece = np.pad(h, ((0, 0), (rise, 0)))[:, origin : origin + rise + 2 * max(starts[-1], rise)]
+    rise = starts[1]
+    # As long again as the slices reach, and as long a fade: what comes still later is below the last of them by
+    # RANGE_DB, but a sudden end of it would be seen at all frequencies.
+    reach = starts[-1]
+    piece = np.pad(h, ((0, 0), (rise, 0)))[:, origin : origin + rise + 3 * reach]
+    if origin + 3 * reach < h.shape[-1]:
+        piece[:, -reach:] *= 0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 0.5) / reach)
     slope = 0.5 - 0.5 * np.cos(np.pi * (np.arange(rise) + 0.5) / rise)
     points = scipy.fft.next_fast_len(max(piece.shape[-1], 1 << 13), real=True)
     frequencies = scipy.fft.rfftfreq(points, 1 / samplerate)

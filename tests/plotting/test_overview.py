@@ -1,13 +1,12 @@
 import itertools
 import os
 import stat
-import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
+from plotting_files import png
 
 from longconv_audio.audio_io.targets import FileTarget
 from longconv_audio.errors import UnwritableError
@@ -136,23 +135,6 @@ class TestLogRows:
             spacing = max(RATE / 2048, edges[row + 1] - edges[row])
             assert abs(np.sqrt(edges[row] * edges[row + 1]) - frequencies[bin_]) <= spacing
             assert rows[row, 0] > -15
-
-
-def png(path):
-    """Size and decoded scan lines of an 8-bit PNG; every chunk's checksum is verified."""
-    data = path.read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    position, header, body, last = 8, b"", b"", b""
-    while position < len(data):
-        (length,) = struct.unpack(">I", data[position : position + 4])
-        last, chunk = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
-        (checksum,) = struct.unpack(">I", data[position + 8 + length : position + 12 + length])
-        assert zlib.crc32(last + chunk) == checksum
-        header = chunk if last == b"IHDR" else header
-        body += chunk if last == b"IDAT" else b""
-        position += 12 + length
-    assert last == b"IEND"
-    return struct.unpack(">II", header[:8]), zlib.decompress(body)
 
 
 @pytest.fixture(scope="module")
