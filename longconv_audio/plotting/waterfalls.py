@@ -56,8 +56,6 @@ def waterfall(
         slices: how many, at least 2.
     """
     origin = int(np.abs(h).max(axis=0).argmax())
-    h = h[:, max(origin - int(LONGEST_SECONDS * samplerate), 0) :]
-    origin = int(np.abs(h).max(axis=0).argmax())
     if span is None:
         span = _span(h[:, origin:], samplerate)
     span = max(span, (slices - 1) / samplerate)
@@ -66,7 +64,7 @@ def waterfall(
     # As long again as the slices reach, and as long a fade: what comes still later is below the last of them by
     # RANGE_DB, but a sudden end of it would be seen at all frequencies.
     reach = starts[-1]
-    piece = np.pad(h, ((0, 0), (rise, 0)))[:, origin : origin + rise + 3 * reach]
+    piece = np.pad(h[:, max(origin - rise, 0) : origin + 3 * reach], ((0, 0), (max(rise - origin, 0), 0)))
     if origin + 3 * reach < h.shape[-1]:
         piece[:, -reach:] *= 0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 0.5) / reach)
     slope = 0.5 - 0.5 * np.cos(np.pi * (np.arange(rise) + 0.5) / rise)

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from plotting_files import png
 
 from longconv_audio.audio_io.targets import FileTarget
 from longconv_audio.errors import UnwritableError
@@ -14,6 +13,7 @@ from longconv_audio.filters import energy_decay_curve
 from longconv_audio.plotting import SILENCE_DB, draw_overview, envelope, overview, spectrogram
 from longconv_audio.plotting.spectrograms import log_rows
 from longconv_audio.plotting.style import save
+from tests.plotting.files import png
 
 RATE = 48000
 

@@ -4,12 +4,12 @@ import os
 
 import numpy as np
 import pytest
-from plotting_files import png
 
 from longconv_audio.errors import NonFiniteError, OptionError, UnwritableError
 from longconv_audio.plotting import KINDS, plot
 from longconv_audio.plotting.layout import LEAST_DPI, arrange, default_size
 from longconv_audio.plotting.view import STRIP_GAP
+from tests.plotting.files import png
 
 RATE = 16000
 
@@ -96,7 +96,8 @@ def test_the_curves_are_those_of_the_data(tmp_path, monkeypatch):
     magnitude, phase, delay = (a.lines[0].get_xydata() for a in axes)
     inside = magnitude[:, 0] < 3000  # of the notch at 4 kHz
     expected = 20 * np.log10(2 * np.abs(np.cos(2 * np.pi * magnitude[:, 0] / RATE)))
-    assert np.abs(magnitude[:, 1] - expected)[inside].max() < 0.1
+    # A column's extremes stand beside each other within it, which is 0.6 % wide.
+    assert np.abs(magnitude[:, 1] - expected)[inside].max() < 0.15
     inside = phase[:, 0] < 3500
     assert np.abs(phase[:, 1] + 360 * phase[:, 0] / RATE)[inside].max() < 0.1
     assert "0.625 ms" in axes[1].get_title("left")
