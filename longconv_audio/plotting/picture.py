@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from longconv_audio.errors import NonFiniteError, OptionError
+from longconv_audio.levels import peak
 
 from .frequency_panels import draw_group_delay, draw_magnitude, draw_phase
 from .layout import arrange, default_size, draw_header, header_height
@@ -142,8 +143,7 @@ def plot(
             PANELS[kind](figure, place, view)
         name = save(figure, target, format, overwrite)
     drawn = [
-        Drawn(sound.name, sound.samplerate, *sound.samples.shape, sound.seconds, float(np.abs(sound.samples).max()))
-        for sound in shown
+        Drawn(sound.name, sound.samplerate, *sound.samples.shape, sound.seconds, peak(sound.samples)) for sound in shown
     ]
     return Picture(name, format, *size, kinds, (low, high), smoothing, drawn, notes)
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from longconv_audio.levels import peak
+
 from .decays import decay_curve
 from .reduction import envelope
 from .spectrograms import log_rows, spectrogram, window_length
@@ -37,7 +39,7 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
     channels = [
         (sound, row, label) for sound in view.sounds for row, label in zip(sound.samples, sound.labels, strict=True)
     ]
-    peak = max(float(np.abs(sound.samples).max()) for sound in view.sounds) or 1.0
+    largest = max(peak(sound.samples) for sound in view.sounds) or 1.0
     for index, (part, (sound, row, label), style) in enumerate(
         zip(place.strips(len(channels)), channels, view.styles, strict=True)
     ):
@@ -54,7 +56,7 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
             middles = scale * (np.arange(low.size) + 0.5) / low.size * sound.seconds
             axes.fill_between(middles, low, high, color=colour, linewidth=0.5)
         axes.axhline(0, color="0.7", linewidth=0.6, zorder=0.5)
-        axes.set(xlim=time_limits(scale * view.seconds), ylim=(-1.08 * peak, 1.08 * peak))
+        axes.set(xlim=time_limits(scale * view.seconds), ylim=(-1.08 * largest, 1.08 * largest))
         axes.locator_params(axis="y", nbins=4 if part.height > 0.6 else 2)
         axes.tick_params(labelbottom=index + 1 == len(channels))
         grid(axes)

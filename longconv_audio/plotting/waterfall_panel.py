@@ -8,7 +8,7 @@ import numpy as np
 
 from .style import INK, frequency_labels
 from .view import STRIP_GAP, Place, Sound, View, name_panel, name_strip, say_silence, time_unit
-from .waterfalls import RANGE_DB, waterfall
+from .waterfalls import RANGE_DB, decay_span, waterfall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ LEFT, DOWN = 0.14, 0.8 * RANGE_DB
 def draw_waterfall(figure: Figure, place: Place, view: View) -> None:
     """One a sound, side by side, the powers of its channels averaged; time comes towards the viewer."""
     several = len(view.sounds) > 1
+    span = max(decay_span(sound.samples, sound.samplerate) for sound in view.sounds)
     above = STRIP_GAP if several else 0.0
     for index, (part, sound) in enumerate(zip(place.columns(len(view.sounds), 0.3), view.sounds, strict=True)):
         # Room for the labels on the right, where those of other panels have none, and for the name above.
@@ -33,11 +34,11 @@ def draw_waterfall(figure: Figure, place: Place, view: View) -> None:
             name_strip(axes, part, sound.name)
         axes.set_axis_off()
         axes.set(xlim=(0, 1), ylim=(0, RANGE_DB + DOWN))
-        _draw_slices(axes, inner, sound, view)
+        _draw_slices(axes, inner, sound, view, span)
         say_silence(axes, view)
 
 
-def _draw_slices(axes: Axes, place: Place, sound: Sound, view: View) -> None:
+def _draw_slices(axes: Axes, place: Place, sound: Sound, view: View, span: float) -> None:
     high = max(min(view.high, sound.samplerate / 2), 1.001 * view.low)
     slices = int(np.clip(9 * place.height, 12, 40))
     fall = waterfall(

@@ -51,14 +51,11 @@ def waterfall(
         samplerate: in hertz.
         edges: (columns + 1,), of the columns of frequency, in hertz.
         smoothing: over 1/smoothing octave, of powers; None does none.
-        span: time of the last slice in seconds, at least a sample a slice; None takes that in which the energy to
-            come falls by RANGE_DB.
+        span: time of the last slice in seconds, at least a sample a slice; None is its `decay_span`.
         slices: how many, at least 2.
     """
     origin = int(np.abs(h).max(axis=0).argmax())
-    if span is None:
-        span = _span(h[:, origin:], samplerate)
-    span = max(span, (slices - 1) / samplerate)
+    span = max(decay_span(h, samplerate) if span is None else span, (slices - 1) / samplerate)
     starts = np.round(np.linspace(0, span * samplerate, slices)).astype(int)
     rise = starts[1]
     # As long again as the slices reach, and as long a fade: what comes still later is below the last of them by
@@ -83,7 +80,13 @@ def waterfall(
     return Waterfall(starts / samplerate, np.sqrt(edges[:-1] * edges[1:]), levels)
 
 
-def _span(h: np.ndarray, samplerate: int) -> float:
-    """Seconds in which the energy to come falls by RANGE_DB; a millisecond at the least."""
-    curve = energy_decay_curve(h[:, : int(LONGEST_SECONDS * samplerate)])
+def decay_span(h: np.ndarray, samplerate: int) -> float:
+    """Seconds from the largest tap in which the energy to come falls by RANGE_DB; a millisecond at the least.
+
+    Args:
+        h: (channels, taps).
+        samplerate: in hertz.
+    """
+    origin = int(np.abs(h).max(axis=0).argmax())
+    curve = energy_decay_curve(h[:, origin : origin + int(LONGEST_SECONDS * samplerate)])
     return max(int(np.count_nonzero(curve > -RANGE_DB)) / samplerate, 1e-3)

@@ -134,8 +134,13 @@ def test_odd_sounds(tmp_path, shape, rate, name, rng):
     picture = plot(tmp_path / "a.png", [(name, h, rate)], kinds=KINDS)
     assert png(tmp_path / "a.png")[0] == (1600, 1300)
     assert len(picture.notes) == (shape[0] == 16)
-    silence = plot(tmp_path / "b.svg", [(name, np.zeros(shape), rate)], kinds=KINDS, smoothing=None)
-    assert silence.sounds[0].peak == 0
+
+
+def test_silence(tmp_path, monkeypatch):
+    axes = axes_of(monkeypatch)
+    picture = plot(tmp_path / "a.svg", [("silence", np.zeros((2, 500)), RATE)], kinds=KINDS, smoothing=None)
+    assert [sound.peak for sound in picture.sounds] == [0]
+    assert sum("silence" in [text.get_text() for text in a.texts] for a in axes) == 5
 
 
 @pytest.mark.parametrize("lines", [1, 2, 4])
