@@ -38,6 +38,7 @@ OF_A_RECORDING = ("waveform", "magnitude", "spectrogram")
 LONGEST_FILTER_SECONDS = 60.0
 
 AUDIBLE = (20.0, 20_000.0)
+WIDEST = 1e6  # from end to end of a frequency axis: the labels of more decades would meet
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ def _band(band: tuple[float, float] | None, samplerate: int) -> tuple[float, flo
     low, high = band
     if not 0 < low < high < math.inf:
         raise OptionError(f"range {low:g}:{high:g}: expected two frequencies above 0 in rising order, such as 20:20000")
+    if high / low > WIDEST:
+        raise OptionError(f"range {low:g}:{high:g}: expected a factor of {WIDEST:g} between them at the most")
     if high > nyquist:
         raise OptionError(
             f"range {low:g}:{high:g} reaches above half the sample rate: expected {nyquist:g} Hz at the most"

@@ -122,18 +122,21 @@ def frequency_labels(lowest: float, highest: float, inches: float) -> tuple[list
 
 
 def frequency_ticks(axes: Axes, lowest: float, highest: float, labels: bool) -> None:
-    """Decades labelled and the steps between them marked on an axis that runs from 0 to 1."""
+    """The steps of each decade marked on an axis that runs from 0 to 1, and decades labelled, or else the ends."""
     steps = _steps(lowest, highest)
-    place = np.log(np.array(steps) / lowest) / np.log(highest / lowest)
-    decades = np.array([_digit(step) == 1 for step in steps], dtype=bool)
-    names = [_name(step) for step, decade in zip(steps, decades, strict=True) if decade]
-    axes.set_yticks(place[decades], names if labels else [])
-    axes.set_yticks(place[~decades], minor=True)
+    labelled = [step for step in steps if _digit(step) == 1] or [lowest, highest]
+    names = [_name(step) for step in labelled]
+
+    def place(frequencies: list[float]) -> np.ndarray:
+        return np.log(np.array(frequencies) / lowest) / np.log(highest / lowest)
+
+    axes.set_yticks(place(labelled), names if labels else [])
+    axes.set_yticks(place([step for step in steps if step not in labelled]), minor=True)
 
 
 def _steps(lowest: float, highest: float) -> list[float]:
     """Ones to nines of each decade."""
-    return [m * 10.0**e for e in range(-4, 7) for m in range(1, 10) if lowest <= m * 10.0**e <= highest]
+    return [m * 10.0**e for e in range(-9, 9) for m in range(1, 10) if lowest <= m * 10.0**e <= highest]
 
 
 def _digit(step: float) -> int:

@@ -8,6 +8,7 @@ import pytest
 from longconv_audio.errors import NonFiniteError, OptionError, UnwritableError
 from longconv_audio.plotting import KINDS, plot
 from longconv_audio.plotting.layout import LEAST_DPI, arrange, default_size
+from longconv_audio.plotting.style import frequency_labels
 from longconv_audio.plotting.view import STRIP_GAP
 from tests.plotting.files import png
 
@@ -119,6 +120,17 @@ def test_the_cut_and_the_ticks(tmp_path, monkeypatch, rng):
     assert len(fall.lines) > 20
 
 
+@pytest.mark.parametrize(("low", "high"), [(20, 20_000), (1010, 1050), (0.02, 20_000), (900, 1100), (15_000, 15_001)])
+@pytest.mark.parametrize("inches", [2.2, 4.5, 10])
+def test_labels_of_frequencies_do_not_meet(low, high, inches):
+    places, names = frequency_labels(low, high, inches)
+    assert len(places) >= 2
+    assert places == sorted(places)
+    at = np.log(np.array(places) / low) / np.log(high / low) * inches
+    widths = np.array([0.062 * len(name) for name in names])  # of a digit, at the size of the labels
+    assert np.all(np.diff(at) > (widths[1:] + widths[:-1]) / 2)
+
+
 @pytest.mark.parametrize(
     ("shape", "rate", "name"),
     [
@@ -183,6 +195,7 @@ def test_a_size_too_small_names_one_that_is_not(room):
         ({"band": (2000, 20)}, "rising order"),
         ({"band": (0, 20)}, "above 0"),
         ({"band": (20, 9000)}, "8000 Hz at the most"),
+        ({"band": (0.001, 8000)}, "a factor of 1e.06 between them"),
         ({"size": (0, 100)}, "expected 1 to 20000 pixels"),
         ({"size": (99, 99)}, "expected at least"),
         ({"format": "gif"}, "expected png, svg, pdf"),
