@@ -40,7 +40,7 @@ def draw_magnitude(figure: Figure, place: Place, view: View) -> None:
     axes.set_ylabel("Magnitude (dB)")
     axes.set_ylim((top + bottom) / 2 - half, (top + bottom) / 2 + half)
     axes.locator_params(axis="y", steps=[1, 2, 5, 10])
-    _finish(axes, place, view, f"Magnitude{view.smoothed}")
+    _finish(axes, place, view, "Magnitude", view.smoothed)
 
 
 def draw_phase(figure: Figure, place: Place, view: View) -> None:
@@ -65,7 +65,7 @@ def draw_phase(figure: Figure, place: Place, view: View) -> None:
     if not view.unwrap:
         axes.set(ylim=(-190, 190), yticks=range(-180, 181, 90))
     how = "unwrapped, " if view.unwrap else ""
-    _finish(axes, place, view, f"Phase, {how}delay of {taken} ms taken out{view.smoothed}")
+    _finish(axes, place, view, "Phase", f", {how}delay of {taken} ms taken out{view.smoothed}")
 
 
 def draw_group_delay(figure: Figure, place: Place, view: View) -> None:
@@ -86,11 +86,11 @@ def draw_group_delay(figure: Figure, place: Place, view: View) -> None:
     axes.set_ylabel("Group delay (ms)")
     axes.set_ylim((high + low) / 2 - half, (high + low) / 2 + half)
     axes.ticklabel_format(axis="y", useOffset=False)
-    _finish(axes, place, view, f"Group delay{view.smoothed}")
+    _finish(axes, place, view, "Group delay", view.smoothed)
 
 
-def _finish(axes: Axes, place: Place, view: View, title: str) -> None:
-    name_panel(axes, place, title)
+def _finish(axes: Axes, place: Place, view: View, name: str, details: str) -> None:
+    name_panel(axes, place, name, details)
     frequency_axis(axes, view.low, view.high, place.width)
     say_silence(axes, view)
     grid(axes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from longconv_audio.errors import OptionError
 from longconv_audio.filters.spectra import average_octaves, frequency_response
 
 from .spectrograms import SILENCE_DB
@@ -15,6 +16,8 @@ FEWEST_POINTS = 1 << 16
 LONGEST, FRAME = 1 << 21, 1 << 17
 # Below the largest magnitude by more than this (-200 dB) there is only rounding, and its phase says nothing.
 FLOOR = 1e-10
+# Phase and group delay are of filters, and take some 140 bytes a sample.
+MOST_SAMPLES = 1 << 22
 
 
 def magnitude_levels(h: np.ndarray, samplerate: int, smoothing: float | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +51,13 @@ def phases(h: np.ndarray, samplerate: int, smoothing: float | None = None) -> tu
     Returns:
         frequencies (bins,) in hertz; radians (channels, bins), NaN where there is no response; the delay in samples.
 
+    Raises:
+        OptionError: more than MOST_SAMPLES taps.
+
     Complex smoothing: P. D. Hatziantoniou, J. N. Mourjopoulos, "Generalized Fractional-Octave Smoothing of Audio and
     Acoustic Responses", JAES 48(4), 2000.
     """
+    _check_length(h, "phase")
     frequencies, response = frequency_response(h, samplerate, _points(h))
     delay = int(np.abs(h).argmax(axis=-1).min())
     response = response * np.exp(2j * np.pi * frequencies * (delay / samplerate))
@@ -84,7 +91,11 @@ def group_delays(h: np.ndarray, samplerate: int, smoothing: float | None = None)
 
     Returns:
         frequencies (bins,) in hertz; seconds (channels, bins), NaN where there is no response.
+
+    Raises:
+        OptionError: more than MOST_SAMPLES taps.
     """
+    _check_length(h, "group delay")
     points = _points(h)
     frequencies, response = frequency_response(h, samplerate, points)
     ramp = scipy.fft.rfft(h * np.arange(h.shape[-1]), points)
@@ -95,6 +106,14 @@ def group_delays(h: np.ndarray, samplerate: int, smoothing: float | None = None)
     seconds = np.full(power.shape, np.nan)
     np.divide(moment, power * samplerate, out=seconds, where=there)
     return frequencies, seconds
+
+
+def _check_length(h: np.ndarray, what: str) -> None:
+    if h.shape[-1] > MOST_SAMPLES:
+        raise OptionError(
+            f"{what} of {h.shape[-1]} samples: expected an impulse response of {MOST_SAMPLES} at the most: "
+            "draw a part of it with --start and --seconds"
+        )
 
 
 def _points(h: np.ndarray) -> int:

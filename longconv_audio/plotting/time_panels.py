@@ -61,7 +61,7 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
         axes.tick_params(labelbottom=index + 1 == len(channels))
         grid(axes)
         if index == 0:
-            name_panel(axes, place, "Waveform", STRIP_GAP if len(channels) > 1 else 0.0)
+            name_panel(axes, place, "Waveform", above=STRIP_GAP if len(channels) > 1 else 0.0)
             label_strips(axes, place, part, "Amplitude")
         if len(channels) > 1:
             name_strip(axes, place, label)
@@ -87,7 +87,7 @@ def draw_decay(figure: Figure, place: Place, view: View) -> None:
         axes.plot(scale * curve.cut[0], curve.cut[1], "o", color=style["color"], markersize=5, zorder=4)
         lowest = min(lowest, curve.cut[1] - 5)
     cuts = any(curve.cut for sound in curves for curve in sound)
-    name_panel(axes, place, f"Energy decay curve{', cut (dot) where noise begins' if cuts else ''}")
+    name_panel(axes, place, "Energy decay curve", ", cut (dot) where noise begins" if cuts else "")
     axes.set(xlabel=f"Time ({unit})", ylabel="Energy (dB)", xlim=time_limits(scale * view.seconds))
     bottom = int(10 * np.floor(np.clip(lowest, -DECAY_DB, -20.0) / 10))
     axes.set(ylim=(bottom, 2), yticks=range(0, bottom - 1, -10 if bottom >= -50 else -20))
@@ -134,9 +134,8 @@ def draw_spectrogram(figure: Figure, place: Place, view: View) -> None:
         axes.tick_params(labelbottom=last)
         frequency_ticks(axes, view.low, view.high, labels=True)
         if index == 0:
-            name_panel(
-                axes, inner, f"Spectrogram, Hann {windows} ms{view.averaged}", STRIP_GAP if len(images) > 1 else 0.0
-            )
+            details = f", Hann {windows} ms{view.averaged}"
+            name_panel(axes, inner, "Spectrogram", details, STRIP_GAP if len(images) > 1 else 0.0)
             label_strips(axes, place, part, "Frequency (Hz)")
         if len(images) > 1:
             name_strip(axes, part, sound.name)

@@ -115,9 +115,10 @@ def time_limits(end: float) -> tuple[float, float]:
     return -0.015 * end, 1.015 * end
 
 
-def name_panel(axes: Axes, place: Place, text: str, above: float = 0.0) -> None:
-    """A panel's title, so many inches above `axes`."""
-    axes.set_title(shorten(text, int(place.width / BOLD_LETTER)), pad=5 + 72 * above)
+def name_panel(axes: Axes, place: Place, name: str, details: str = "", above: float = 0.0) -> None:
+    """A panel's title, so many inches above `axes`, with its details where they fit."""
+    fits = len(name + details) <= place.width / BOLD_LETTER
+    axes.set_title(name + details if fits else name, pad=5 + 72 * above)
 
 
 def name_strip(axes: Axes, place: Place, text: str) -> None:

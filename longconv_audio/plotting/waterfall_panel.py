@@ -29,7 +29,7 @@ def draw_waterfall(figure: Figure, place: Place, view: View) -> None:
         inner = Place(part.left, part.bottom, part.width - 0.55, part.height - above)
         axes = inner.axes(figure)
         if index == 0:
-            name_panel(axes, place, f"Waterfall{view.smoothed}{view.averaged}", above)
+            name_panel(axes, place, "Waterfall", view.smoothed + view.averaged, above)
         if several:
             name_strip(axes, part, sound.name)
         axes.set_axis_off()

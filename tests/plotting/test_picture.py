@@ -45,9 +45,7 @@ def test_each_kind_is_a_picture_of_the_size_asked_for(tmp_path, room, kind):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("SVG", b"<?x")]
-)
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
 def test_formats_are_the_same_bytes_every_time(tmp_path, room, suffix, start):
     sounds = [("room", room[0], RATE)]
     for name in ("a", "b"):

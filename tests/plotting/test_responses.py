@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from longconv_audio.errors import OptionError
 from longconv_audio.plotting import responses
 from longconv_audio.plotting.responses import group_delays, magnitude_levels, phases, wrapped
 
@@ -96,3 +97,10 @@ def test_wrapped():
     assert np.allclose(
         wrapped(np.array([0.5, 3.5, -3.5, 20.0])), [0.5, 3.5 - 2 * np.pi, 2 * np.pi - 3.5, 20 - 6 * np.pi]
     )
+
+
+def test_recordings_have_no_phase():
+    h = np.zeros((1, responses.MOST_SAMPLES + 1), dtype=np.int8)
+    for response in (phases, group_delays):
+        with pytest.raises(OptionError, match=r"of 4194305 samples: expected .* --seconds"):
+            response(h, RATE)
