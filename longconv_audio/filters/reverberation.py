@@ -7,8 +7,9 @@ import numpy as np
 from .band_filter import BandResponse, too_fast
 from .decay import Decay, energy_to_come
 
-# What each time is fitted to, in dB of the energy decay curve, and how far from the curve's start the noise must be:
-# ISO 3382-1 has it 10 dB below the range's end.
+# What each time is fitted to, in dB of the energy decay curve, and how far from the curve's start the noise should be:
+# ISO 3382-1 has it 10 dB below the range's end. Nearer, the curve's end is more and more what is known of the decay
+# above the noise, and the time is given with a warning; beyond the range's end there is none.
 RANGES = {"edt": (0.0, -10.0, 20.0), "t20": (-5.0, -25.0, 35.0), "t30": (-5.0, -35.0, 45.0)}
 MARGIN_DB = 10.0
 # The distance is an estimate: one that falls short by this does not count as short.
@@ -32,23 +33,26 @@ def reverberation(response: BandResponse) -> tuple[dict[str, float], dict[str, s
     curve = _curve(response)
     distance = _noise_distance(curve, decay)
     values, missing, warnings = {"noise_distance_db": distance}, {}, []
+    what = "the response ends" if np.isneginf(decay.noise_db) else "the noise is"
     for name, (top, bottom, needed) in RANGES.items():
-        if distance < needed - TOLERANCE_DB:
-            what = "the response ends" if np.isneginf(decay.noise_db) else "the noise is"
-            missing[name] = f"{what} {distance:.0f} dB below the start, {needed:g} dB are needed"
+        near = f"{what} {distance:.0f} dB below the start"
+        if distance < -bottom - TOLERANCE_DB:
+            missing[name] = f"{near}, {-bottom:g} dB are needed"
             continue
         slope, nonlinearity = _line(curve, top, bottom)
         time = -60 / slope / response.samplerate
         if reason := too_fast(response.band, time):
             missing[name] = reason
             continue
-        if name == "edt":
-            values[name] = time
-            continue
-        if nonlinearity > NO_LINE:
+        if name != "edt" and nonlinearity > NO_LINE:
             missing[name] = f"its decay is no line at all (nonlinearity {nonlinearity:.0f} per mille)"
             continue
-        values[name], values[f"nonlinearity_{name}"] = time, nonlinearity
+        values[name] = time
+        if distance < needed - TOLERANCE_DB:
+            warnings.append(f"{name.upper()}: {near}; ISO 3382-1 asks for {needed:g} dB")
+        if name == "edt":
+            continue
+        values[f"nonlinearity_{name}"] = nonlinearity
         if nonlinearity > MOST_NONLINEARITY:
             warnings.append(f"{name.upper()}: no straight line (nonlinearity above {MOST_NONLINEARITY:g} per mille)")
     if "t20" in values and "t30" in values:
