@@ -41,9 +41,8 @@ def draw_waterfall(figure: Figure, place: Place, view: View) -> None:
 def _draw_slices(axes: Axes, place: Place, sound: Sound, view: View, span: float) -> None:
     high = max(min(view.high, sound.samplerate / 2), 1.001 * view.low)
     slices = int(np.clip(9 * place.height, 12, 40))
-    fall = waterfall(
-        sound.samples, sound.samplerate, np.geomspace(view.low, high, COLUMNS + 1), view.smoothing, slices=slices
-    )
+    edges = np.geomspace(view.low, high, COLUMNS + 1)
+    fall = waterfall(sound.samples, sound.samplerate, edges, view.smoothing, span, slices)
     scale, unit = time_unit(fall.times[-1])
     end = fall.times[-1]
 

@@ -87,6 +87,16 @@ def test_two_over_each_other_differ_in_dashes_and_in_grey(tmp_path, monkeypatch,
     assert texts == ["one", "other"]
 
 
+def test_waterfalls_beside_each_other_have_the_same_time(tmp_path, monkeypatch, room):
+    axes = axes_of(monkeypatch)
+    sounds = [("one", room[0], RATE), ("shorter", room[0] * 0.99 ** np.arange(4000), RATE)]
+    plot(tmp_path / "a.png", sounds, kinds=["waterfall"])
+    one, other = ([text.get_text() for text in a.texts] for a in axes)
+    assert "Time (ms)" in one
+    assert one[1:] == other[1:]
+    assert (one[0], other[0]) == ("one", "shorter")
+
+
 def test_the_curves_are_those_of_the_data(tmp_path, monkeypatch):
     axes = axes_of(monkeypatch)
     h = np.zeros(64)
