@@ -248,7 +248,7 @@ def _standard_output():
     """Standard output, or why it cannot be written."""
     stream = sys.stdout
     if stream is None:
-        raise UnwritableError("standard output is closed; the audio was to go there")
+        raise UnwritableError("standard output is closed; the output was to go there")
     if stream.isatty():
         raise UnwritableError("standard output is a terminal; pipe it on or name a file with -o")
     stream.flush()
