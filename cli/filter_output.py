@@ -66,8 +66,8 @@ def write_filter(
     channels = f"{summary.channels} channel{'s' if summary.channels > 1 else ''}"
     say(
         f"{name}: {channels}, {summary.taps} taps ({summary.seconds:.4g} s) at {samplerate} Hz, latency "
-        f"{summary.latency_samples:g} samples ({summary.latency_ms:.4g} ms), "
-        f"largest gain {summary.peak_gain_db:+.2f} dB at {summary.peak_gain_hz:.4g} Hz"
+        f"{summary.latency_samples:g} samples ({summary.latency_ms:.6g} ms), "
+        f"largest gain {summary.peak_gain_db:+.2f} dB at {summary.peak_gain_hz:.6g} Hz"
     )
 
 
