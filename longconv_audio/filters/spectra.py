@@ -37,13 +37,26 @@ def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: flo
         (..., bins). Windows reach over parts of bins, so that there is no step where they grow by one; the ends count
         as going on at 0 Hz and at the last frequency with what stands there.
     """
+    power = mean_over_octaves(np.asarray(magnitude, dtype=np.float64) ** 2, fraction)
+    # The difference of two sums may come out below 0 by their rounding.
+    return np.sqrt(np.maximum(power, 0.0))
+
+
+def mean_over_octaves(values: np.ndarray, fraction: float) -> np.ndarray:
+    """The mean over a window of constant relative width about each frequency: of power, or of a complex response.
+
+    Args:
+        values: (..., bins), real or complex, at frequencies evenly spaced from 0.
+        fraction: the window is 1/fraction octave wide.
+
+    Returns:
+        (..., bins), over the windows of `smooth_octaves`.
+    """
     if not fraction > 0:
         raise ValueError(f"smoothing over 1/{fraction} octave: expected a number above 0, such as 6")
-    magnitude = np.asarray(magnitude, dtype=np.float64)
-    power = magnitude**2
-    bins = power.shape[-1]
+    bins = values.shape[-1]
     # Integrals from the first bin's lower edge to every bin's upper one; between edges they are straight lines.
-    integral = np.concatenate([np.zeros((*power.shape[:-1], 1)), np.cumsum(power, axis=-1)], axis=-1)
+    integral = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     index = np.arange(bins, dtype=np.float64)
     reach = 2.0 ** (0.5 / fraction)
     # At least a bin wide: no less is known.
@@ -52,7 +65,6 @@ def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: flo
 
     def at(edge: np.ndarray) -> np.ndarray:
         below = np.minimum(edge.astype(np.int64), bins - 1)
-        return integral[..., below] + (edge - below) * power[..., below]
+        return integral[..., below] + (edge - below) * values[..., below]
 
-    # The difference of two sums may come out below 0 by their rounding.
-    return np.sqrt(np.maximum(at(high) - at(low), 0.0) / (high - low))
+    return (at(high) - at(low)) / (high - low)
