@@ -19,16 +19,8 @@ import typer
 
 from longconv_audio import __version__, errors
 
-from .apply import apply
-from .demo import demo
-from .doctor import doctor
-from .evaluate import evaluate
-from .generate import generate
-from .kernels import kernels
+from .commands import Commands
 from .messages import complain, put
-from .plan import plan
-from .predict import predict
-from .train import train
 
 interrupts.release()
 
@@ -50,8 +42,9 @@ _UsageError = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="longconv",
-    help="Applies long filters - rooms, reverbs, corrections - to audio files and pipes of any length, and trains "
-    "models of them.",
+    cls=Commands,
+    help="Applies long filters - rooms, reverbs, corrections - to audio files and pipes of any length; makes, measures "
+    "and mends them, and trains models of them.",
     epilog="Exit codes: 0 done; 1 a fault of longconv; 2 usage; 3 unreadable input; 4 rates or channels do not fit; "
     "5 NaN or infinity; 6 clipped under --clip error; 7 some of several files failed; 8 output cannot be written; "
     "130 interrupted.",
@@ -60,15 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(no_args_is_help=True)(apply)
-app.command()(demo)
-app.command()(kernels)
-app.command()(doctor)
-app.command(no_args_is_help=True)(plan)
-app.command(no_args_is_help=True)(train)
-app.command(no_args_is_help=True)(evaluate)
-app.command(no_args_is_help=True)(predict)
-app.command(no_args_is_help=True)(generate)
 
 
 def _version(wanted: bool) -> None:
