@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from longconv_audio.errors import UnwritableError
+from longconv_audio.filters.decay import energy_decay_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,24 +46,6 @@ def draw_overview(path: str | os.PathLike, dry: np.ndarray, hall: np.ndarray, we
         _draw_response(figure, hall, samplerate)
         _draw_decay(figure.add_axes((RIGHT[0], ROWS[2][0], RIGHT[1], ROWS[2][1])), hall, samplerate)
         _save(figure, Path(path))
-
-
-def energy_decay_curve(h: np.ndarray) -> np.ndarray:
-    """How much of an impulse response's energy is still to come, in dB of the whole.
-
-    Backward integration: M. R. Schroeder, "New Method of Measuring Reverberation Time", JASA 37(3), 1965.
-
-    Args:
-        h: (taps,), or (channels, taps), whose energies are added.
-
-    Returns:
-        (taps,): 0 dB at the start, -inf from where only zeros follow.
-    """
-    energy = np.sum(np.abs(np.atleast_2d(h)) ** 2, axis=0, dtype=np.float64)  # (taps,)
-    remaining = np.cumsum(energy[::-1])[::-1]
-    curve = np.full(remaining.shape, -np.inf)
-    np.log10(remaining / (remaining[:1] + (remaining[:1] == 0)), out=curve, where=remaining > 0)
-    return 10 * curve
 
 
 def spectrogram(x: np.ndarray, samplerate: int, window: int, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
