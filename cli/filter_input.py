@@ -35,9 +35,7 @@ Rate = Annotated[
 IrRateOption = Annotated[
     IrRate, typer.Option("--ir-rate", help="IRs at another rate than the first: resample or refuse them.")
 ]
-Order = Annotated[
-    str, typer.Option("--ir-order", help="The channels of a true-stereo IR, each from input to output.")
-]
+Order = Annotated[str, typer.Option("--ir-order", help="The channels of a true-stereo IR, each from input to output.")]
 Json = Annotated[bool, typer.Option("--json", help="The report as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but failures.")]
 

@@ -45,6 +45,7 @@ _HOMES = {
     "split": "editing",
     "mix": "editing",
     "fade": "editing",
+    "join": "editing",
     "extend": "tails",
     "reshape_decay": "tails",
     # rooms and headphones

@@ -45,9 +45,7 @@ def excess_phase(response: np.ndarray, smoothing: float | None, common: bool) ->
     return allpass.mean(axis=0, keepdims=True) if common else allpass
 
 
-def mixed_phase(
-    excess: np.ndarray, gain: np.ndarray, taps: int, most: float, before: int
-) -> tuple[np.ndarray, int]:
+def mixed_phase(excess: np.ndarray, gain: np.ndarray, taps: int, most: float, before: int) -> tuple[np.ndarray, int]:
     """Filters with a given gain whose phase takes back an excess phase and the minimum phase of the gain's inverse.
 
     The excess phase is taken back by its time reversal, of which the window keeps so much ahead of the latency that

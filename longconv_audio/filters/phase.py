@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+from longconv_audio.errors import OptionError
+
 # Magnitudes below the largest by more than this are raised to it before the logarithm: -200 dB.
 FLOOR = 1e-10
 
@@ -20,7 +22,7 @@ def minimum_phase(h: np.ndarray, taps: int | None = None) -> np.ndarray:
         float64, (taps,) or (channels, taps). Zeros of h on the unit circle keep about -200 dB.
 
     Raises:
-        ValueError: no taps, or a channel of zeros.
+        OptionError: no taps, or a channel of zeros.
 
     The homomorphic method (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", chapter on the complex
     cepstrum).
@@ -31,7 +33,7 @@ def minimum_phase(h: np.ndarray, taps: int | None = None) -> np.ndarray:
     h = np.asarray(h, dtype=np.float64)
     length = h.shape[-1]
     if length == 0 or not np.abs(h).max(axis=-1).all():
-        raise ValueError(f"minimum phase of taps of shape {h.shape}: each channel must have a tap other than 0")
+        raise OptionError(f"minimum phase of taps of shape {h.shape}: each channel must have a tap other than 0")
     magnitude = np.abs(scipy.fft.rfft(h, _points(length)))
     return minimum_phase_of_magnitude(magnitude, length if taps is None else taps)
 
@@ -51,7 +53,7 @@ def minimum_phase_of_magnitude(magnitude: np.ndarray, taps: int) -> np.ndarray:
     magnitude = np.asarray(magnitude, dtype=np.float64)
     size = 2 * (magnitude.shape[-1] - 1)
     if not 0 < taps <= size:
-        raise ValueError(f"taps={taps} of a magnitude at {magnitude.shape[-1]} frequencies: expected 1 to {size}")
+        raise OptionError(f"taps={taps} of a magnitude at {magnitude.shape[-1]} frequencies: expected 1 to {size}")
     floor = FLOOR * magnitude.max(axis=-1, keepdims=True)
     cepstrum = scipy.fft.irfft(np.log(np.maximum(magnitude, floor)), size)
     # The part before time zero is folded onto the one behind.

@@ -77,7 +77,9 @@ def test_smoothing_leaves_what_is_narrower_than_its_window():
 
 def test_mixed_phase_comes_out_as_a_delayed_pulse():
     h = allpass(allpass(SPEAKER, 80, 1), 2000, 0.7)
-    correction, report = invert(h, RATE, smoothing=None, max_boost=20, phase="mixed", range=(0, RATE / 2), pre_ringing=0)
+    correction, report = invert(
+        h, RATE, smoothing=None, max_boost=20, phase="mixed", range=(0, RATE / 2), pre_ringing=0
+    )
     y = scipy.signal.fftconvolve(h, correction)
     assert report.latency_samples == np.abs(y).argmax() == len(correction) // 2
     rest = np.sum(y**2) - y.max() ** 2
@@ -111,7 +113,7 @@ def test_a_deep_notch_is_boosted_to_the_limit_and_no_further(phase):
 
 
 def test_a_target_is_met():
-    correction, report = invert(SPEAKER, RATE, smoothing=None, max_boost=20, target=Tilt())
+    _, report = invert(SPEAKER, RATE, smoothing=None, max_boost=20, target=Tilt())
     assert report.after.max_db < 0.1
     levels = {round(point.frequency): point.after_db[0] for point in report.curves}
     assert levels[126] - levels[7943] == pytest.approx(np.log2(7943 / 126), abs=0.1)
