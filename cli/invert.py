@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from longconv_audio.errors import OptionError
 
 from .filter_input import Input, Json, Output, Overwrite, Quiet, Rate, Subtype, check_files, read_filter
 from .filter_output import write_filter
+
+if TYPE_CHECKING:
+    from longconv_audio.filters.prediction import Correction
 
 
 class Phase(str, Enum):
@@ -91,7 +94,7 @@ def invert(
         overwrite=overwrite,
         latency=report.latency_samples,
         facts={"correction": asdict(report)},
-        said=[*ir.notes, *_said(report)],
+        said=[*ir.notes, *(curve.notes if curve else ()), *_said(report, curve.name if curve else "a flat target")],
         json=json,
         quiet=quiet,
     )
@@ -118,8 +121,9 @@ def _fraction(text: str) -> float | None:
         raise OptionError(f"--smoothing {text}: expected a part of an octave, as in 1/6, or none") from None
 
 
-def _said(report) -> list[str]:
-    lines = [f"from {report.low_hz:g} to {report.high_hz:g} Hz against the target, 1/{report.smoothing:g} octave:"]
+def _said(report: Correction, target: str) -> list[str]:
+    smoothing = f"smoothed over 1/{report.smoothing:g} octave"
+    lines = [f"from {report.low_hz:g} to {report.high_hz:g} Hz against {target}, {smoothing}:"]
     for name, found in (("before", report.before), ("after", report.after)):
         lines.append(
             f"{name}: {found.smoothed_max_db:.2f} dB off at most, {found.smoothed_rms_db:.2f} dB RMS "

@@ -83,7 +83,8 @@ def fit_line(h: np.ndarray, samplerate: float, start: int, deepest_db: float | N
             return None
         level = np.mean(h[first:last] ** 2) * math.exp(rate * ((first + last) / 2 - start))
     level, rate = _most_likely(h[first:last] ** 2, level, rate, noise, first - start)
-    if not (rate > 0 and 0 < level < math.inf):
+    # A line that begins far above the largest sample, or less than 10 dB above the noise, is a chance of that noise.
+    if not (rate > 0 and 10 * noise <= level <= 100 * np.max(h[start:] ** 2)):
         return None
     if noise:
         knee = start + math.ceil(math.log(max(level / noise, 1.0)) / rate)
