@@ -56,7 +56,7 @@ def continuations(
         noise = _correlated(shaped[i], part, row)
         change = np.zeros((len(rows), length))
         for channel, line in enumerate(row):
-            band = part[channel]
+            band = part[channel, :length]
             if line is None:
                 change[channel, : len(band)] = band * (_silencing(lines, i, channel, samples[: len(band)]) - 1)
                 continue

@@ -78,11 +78,10 @@ def extend(
         length = _length(lines, 0.0, least, samplerate, rows.shape[-1])
         if all(line.done(least) or not line.noise for row in lines for line in row if line):
             length = max(length, rows.shape[-1])
-    extended = np.zeros((len(rows), max(length, rows.shape[-1])))
-    extended[:, : rows.shape[-1]] = rows
-    for change in continuations(rows, parts, lines, samplerate, extended.shape[-1], bands, least, seed):
+    extended = np.zeros((len(rows), length))
+    extended[:, : rows.shape[-1]] = rows[:, :length]
+    for change in continuations(rows, parts, lines, samplerate, length, bands, least, seed):
         extended += change
-    extended = extended[:, :length]
     rates = [np.mean([line.rate for line in row if line]) if any(row) else None for row in lines]
     return (extended[0] if h.ndim == 1 else extended), _report(bands, lines, rates, rates, samplerate)
 
@@ -132,18 +131,17 @@ def reshape_decay(
     ]
 
     length = _length(lines, added, _least(lines, level_db), samplerate)
-    reshaped = np.zeros((len(rows), max(length, rows.shape[-1])))
-    since = np.maximum(np.arange(reshaped.shape[-1]) - start, 0)
-    changes = continuations(rows, parts, lines, samplerate, reshaped.shape[-1], bands, 0.0, seed)
+    reshaped = np.zeros((len(rows), length))
+    since = np.maximum(np.arange(length) - start, 0)
+    changes = continuations(rows, parts, lines, samplerate, length, bands, 0.0, seed)
     for i, (part, change) in enumerate(zip(parts, changes, strict=True)):
-        change[:, : rows.shape[-1]] += part
+        change[:, : rows.shape[-1]] += part[:, :length]
         envelope = np.exp(-0.5 * added[i] * since)
         # T30 of the result is that of another stretch of what there was, which need not decay at the same rate.
         for _ in range(ROUNDS if added[i] and found[i] else 0):
             added[i] += wanted[i] - (_t30_rate(change * envelope, start) or wanted[i])
             envelope = np.exp(-0.5 * added[i] * since)
         reshaped += change * envelope
-    reshaped = reshaped[:, :length]
     return (reshaped[0] if h.ndim == 1 else reshaped), _report(bands, lines, found, wanted, samplerate)
 
 
