@@ -11,6 +11,8 @@ from .decay import decay_of, energy_decay_curve
 
 # What is fitted reaches so far up from the noise.
 SPAN_DB = 35.0
+# The last of it, where decays of two rates would show, as in coupled rooms; and how many standard errors count.
+LATE_DB, CERTAIN = 18.0, 3.0
 # Where there is no noise, it ends so far below the whole: deeper, a band holds what its filter rings on.
 DEEPEST_DB = 65.0
 # Intervals for each 10 dB of the decay.
@@ -60,7 +62,9 @@ def fit_line(h: np.ndarray, samplerate: float, start: int, deepest_db: float | N
         start: where the decay begins.
         deepest_db: where there is no noise, the knee is where the line has fallen by this much; None: the end.
 
-    The line is that of the last 35 dB above the noise, which go on below it. Noise and knee are those of `decay_of`.
+    The line is that of the last 35 dB above the noise, or of the last 18 where these fall at another rate, by more than
+    chance has it: the decay that goes on below the noise. The noise is that of `decay_of`.
+
     The power of an interval of Gaussian noise has a gamma distribution about its mean: level and rate are the ones of
     greatest likelihood, found by Fisher scoring (P. McCullagh, J. A. Nelder, "Generalized Linear Models").
     """
@@ -82,7 +86,12 @@ def fit_line(h: np.ndarray, samplerate: float, start: int, deepest_db: float | N
         if not rate > 0:
             return None
         level = np.mean(h[first:last] ** 2) * math.exp(rate * ((first + last) / 2 - start))
-    level, rate = _most_likely(h[first:last] ** 2, level, rate, noise, first - start)
+    level, rate, _ = _most_likely(h[first:last] ** 2, level, rate, noise, first - start)
+    if noise and rate > 0 and level > noise:
+        first = max(start + _samples(10 * math.log10(level / noise) - LATE_DB, rate), start)
+        late_level, late_rate, error = _most_likely(h[first:] ** 2, level, rate, noise, first - start)
+        if late_rate > 0 and abs(late_rate - rate) > CERTAIN * error:
+            level, rate = late_level, late_rate
     # A line that begins far above the largest sample, or less than 10 dB above the noise, is a chance of that noise.
     if not (rate > 0 and 10 * noise <= level <= 100 * np.max(h[start:] ** 2)):
         return None
@@ -97,12 +106,17 @@ def _samples(fall_db: float, rate: float) -> int:
     return round(fall_db * math.log(10) / 10 / rate)
 
 
-def _most_likely(energy: np.ndarray, level: float, rate: float, noise: float, first: int) -> tuple[float, float]:
-    """Level, at sample 0, and rate of a decay whose energy from sample `first` on is given, from their estimates."""
+def _most_likely(energy: np.ndarray, level: float, rate: float, noise: float, first: int) -> tuple[float, float, float]:
+    """The decay whose energy from sample `first` on is given.
+
+    Returns:
+        its level at sample 0, its rate, and the rate's standard error. The estimates that were given, and an error
+        without end, where there is too little.
+    """
     width = max(1, min(_samples(10, rate) // INTERVALS, len(energy) // INTERVALS))
     count = len(energy) // width
     if count < INTERVALS:
-        return level, rate
+        return level, rate, math.inf
     power = energy[: count * width].reshape(count, width).mean(axis=1)
     middles = first + (np.arange(count) + 0.5) * width - 0.5
     # Centred, so that level and rate are told apart well.
@@ -118,4 +132,6 @@ def _most_likely(energy: np.ndarray, level: float, rate: float, noise: float, fi
         logarithm, rate = logarithm + step[0], rate + step[1]
         if most < 1e-9:
             break
-    return math.exp(min(logarithm + rate * centre, 700)), rate
+    spread = np.mean((power / mean - 1) ** 2)
+    error = math.sqrt(spread * np.linalg.pinv(slopes.T @ slopes)[1, 1])
+    return math.exp(min(logarithm + rate * centre, 700)), rate, error

@@ -19,6 +19,8 @@ from .decay import onset
 from .decay_lines import fit_line
 
 Time = Duration | str | float
+# Far beyond what anyone means, and well inside single precision.
+LARGEST_DB = 300.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def normalize(h: np.ndarray, kind: str = "peak", level_db: float = 0.0) -> tuple
     if kind == "none":
         raise OptionError("normalising to none: expected peak, l1, l2 or magnitude")
     h = np.asarray(h, dtype=np.float64)
-    gain = shaping.normalisation_gain(routing.from_array(h), kind) * from_db(level_db)
+    gain = shaping.normalisation_gain(routing.from_array(h), kind) * _gain(level_db)
     return h * gain, to_db(gain)
 
 
@@ -246,7 +248,7 @@ def mix(filters: Sequence[np.ndarray], gains_db: Sequence[float], delays: Sequen
         raise OptionError(f"a delay of {min(delays)} samples: expected 0 or more")
     mixed = np.zeros((counts[0], max(row.shape[-1] + delay for row, delay in zip(rows, delays, strict=True))))
     for row, gain, delay in zip(rows, gains_db, delays, strict=True):
-        mixed[:, delay : delay + row.shape[-1]] += from_db(gain) * row
+        mixed[:, delay : delay + row.shape[-1]] += _gain(gain) * row
     return mixed
 
 
@@ -282,6 +284,12 @@ def _rows(filters: Sequence[np.ndarray]) -> list[np.ndarray]:
         if row.ndim != 2 or row.size == 0:
             raise OptionError(f"a filter of shape {row.shape}: expected (taps,) or (channels, taps)")
     return rows
+
+
+def _gain(level_db: float) -> float:
+    if not abs(level_db) <= LARGEST_DB:
+        raise OptionError(f"a level of {level_db} dB: expected {-LARGEST_DB:g} to {LARGEST_DB:g}")
+    return from_db(level_db)
 
 
 def _listed(counts: list[int]) -> str:

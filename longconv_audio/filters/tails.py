@@ -171,11 +171,10 @@ def _length(lines: list, added: float | list[float], least: float, samplerate: f
         for line in row
         if line
     ]
-    seconds = max(ends) / samplerate
-    if seconds > LONGEST_SECONDS:
+    if max(ends) > LONGEST_SECONDS * samplerate:
         raise OptionError(
-            f"a tail of {seconds:.3g} s: the slowest band hardly decays; expected {LONGEST_SECONDS:g} s at the most: "
-            "give a length or a higher level"
+            f"the tail would be longer than {LONGEST_SECONDS:g} s before the slowest band has died away: ask for a "
+            "shorter decay or a higher level"
         )
     return int(np.ceil(max(ends)))
 

@@ -28,6 +28,16 @@ def test_level_rate_noise_and_knee(rng):
     assert line.done(2e-4)
 
 
+def test_of_two_decays_the_later(rng):
+    # Coupled rooms: 0.5 s, and from -30 dB on 2 s, down to noise at -60 dB.
+    time = np.arange(3 * RATE) / RATE
+    power = 10 ** (-6 * time / 0.5) + 1e-3 * 10 ** (-6 * time / 2.0)
+    h = rng.standard_normal(time.size) * np.sqrt(power) + 1e-3 * rng.standard_normal(time.size)
+    line = fit_line(h, RATE, 0)
+    assert 6 * math.log(10) / (line.rate * RATE) == pytest.approx(2.0, rel=0.1)
+    assert line.knee == pytest.approx(RATE, rel=0.05)
+
+
 def test_without_noise(rng):
     h = decaying(rng, 0.6, 0)
     line = fit_line(h, RATE, 0)

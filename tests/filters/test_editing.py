@@ -64,6 +64,9 @@ def test_normalize(rng):
         assert size(taps) == pytest.approx(10 ** (-6 / 20), rel=1e-3)
         assert np.allclose(taps, h * 10 ** (gain / 20), rtol=1e-12)
     assert normalize(h[0])[0].shape == (500,)
+    for level in (np.nan, 5000.0):
+        with pytest.raises(OptionError, match="300"):
+            normalize(h, "peak", level)
     for bad in ("none", "loud"):
         with pytest.raises(OptionError):
             normalize(h, bad)
