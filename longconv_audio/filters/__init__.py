@@ -26,9 +26,12 @@ _HOMES = {
     "deconvolve": "deconvolution",
     # understanding
     "room_parameters": "acoustics",
+    "mean_parameters": "acoustics",
     "inspect": "inspection",
-    "loudness": "loudness",
+    "loudness": "lufs",
     "energy_decay_curve": "decay",
+    "decay_of": "decay",
+    "onset": "decay",
     "frequency_response": "spectra",
     "smooth_octaves": "spectra",
     "octave_bands": "bands",

@@ -19,6 +19,9 @@ ROUNDS = 8
 # Below the peak: what is weaker than this is no noise of a recording, and a decay that reaches it has come to its end.
 DEEPEST_DB = 100.0
 
+# A line that begins higher than the strongest interval by more has a single fluctuation for its decay.
+LINE_ABOVE_DB = 60.0
+
 # Fewer averages than this make no line.
 FEWEST = 4
 
@@ -176,8 +179,8 @@ def _lundeby(total: np.ndarray, samplerate: float) -> tuple[tuple[float, float] 
         while line is None and width > 1:
             width //= 2
             line = _fit(total, width, noise, floor * 10 ** (MARGIN_DB / 10), most)
-        if line is None:
-            return None, noise, length, "it falls too fast for a line to be fitted"
+        if line is None or line[0] > 10 * np.log10(peak) + LINE_ABOVE_DB:
+            return None, noise, length, "it falls too fast, or too little, for a line to be fitted"
         level, slope = line
         if not slope < 0:
             return None, noise, length, "it does not decay"
