@@ -95,6 +95,7 @@ def invert(
         latency=report.latency_samples,
         facts={"correction": asdict(report)},
         said=[*ir.notes, *(curve.notes if curve else ()), *_said(report, curve.name if curve else "a flat target")],
+        warnings=_warnings(report, pre_ringing),
         json=json,
         quiet=quiet,
     )
@@ -119,6 +120,13 @@ def _fraction(text: str) -> float | None:
         return float(below) / float(above) if stroke else 1 / float(above)
     except (ValueError, ZeroDivisionError):
         raise OptionError(f"--smoothing {text}: expected a part of an octave, as in 1/6, or none") from None
+
+
+def _warnings(report: Correction, limit: float) -> list[str]:
+    """Only mixed phase can keep to a limit on pre-ringing."""
+    if report.pre_ringing_db is None or report.pre_ringing_db <= limit:
+        return []
+    return [f"pre-ringing {report.pre_ringing_db:.1f} dB, above --pre-ringing {limit:g}: pass --phase mixed or minimum"]
 
 
 def _said(report: Correction, target: str) -> list[str]:

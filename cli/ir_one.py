@@ -43,7 +43,7 @@ def trim(
 ) -> None:
     """Cuts an impulse response to where its sound begins and ends.
 
-    Times are seconds; 20ms; 4800s counts samples.
+    Times are seconds; 20ms; 4800s counts samples. To have more than ends at the noise, use longconv ir extend first.
 
         longconv ir trim recorded.wav -o ir.wav --end noise --fade-out 20ms
     """

@@ -57,13 +57,14 @@ def test_pipes_targets_and_phases(folder):
     pipe, array = run_each(
         [
             ("invert", "-", "-o", "-", *mixed, "-q"),
-            ("invert", "ir.npy", "--rate", RATE, "-o", "c.npy", "--smoothing", "1/3", "--max-boost", "6"),
+            ("invert", "ir.npy", "--rate", RATE, "-o", "c.npy", "--phase", "linear", "--pre-ringing", "-120"),
         ],
         cwd=folder,
         stdin=(folder / "ir.wav").read_bytes(),
     )
     assert pipe.code == array.code == 0
     assert pipe.stderr == ""
+    assert array.lines[0].startswith("longconv: warning: pre-ringing")
     (folder / "pipe.wav").write_bytes(pipe.stdout)
     assert read(folder / "pipe.wav").shape == (1, 4000)
     assert np.load(folder / "c.npy").shape == (1, 32_768)
