@@ -53,10 +53,15 @@ _HOMES = {
     "reshape_decay": "tails",
     # rooms and headphones
     "shoebox": "rooms",
-    "statistical_hall": "rooms",
+    "eyring_t60": "rooms",
+    "air_absorption": "air",
+    "statistical_hall": "halls",
+    "Sofa": "sofa",
     "read_sofa": "sofa",
-    "binaural": "binaural",
-    "crossfeed": "crossfeed",
+    "hrir_at": "hrir",
+    "virtual_loudspeakers": "binaural",
+    "read_loudspeakers": "binaural",
+    "bauer_crossfeed": "crossfeed",
 }
 
 __all__ = sorted(_HOMES)
