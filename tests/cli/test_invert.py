@@ -77,13 +77,12 @@ def test_refusals(folder):
         [
             ("invert", "ir.wav"),
             ("invert", "ir.npy", "-o", "c.wav"),
-            ("invert", "ir.wav", "-o", "c.wav", "--range", "200:20"),
             ("invert", "ir.wav", "-o", "c.wav", "--smoothing", "some"),
             ("invert", "silence.wav", "-o", "c.wav"),
         ],
         cwd=folder,
     )
-    for line, words in zip(usage, ("-o FILE", "--rate", "lower frequency first", "1/6", "silent"), strict=True):
+    for line, words in zip(usage, ("-o FILE", "--rate", "1/6", "silent"), strict=True):
         assert words in line
     assert "two or more" in fail_each(3, [("invert", "ir.wav", "-o", "c.wav", "--target", "one.csv")], cwd=folder)[0]
     assert "exists" in fail_each(8, [("invert", "ir.wav", "-o", "old.wav")], cwd=folder)[0]

@@ -19,7 +19,6 @@ def folder(tmp_path, rng):
     write(tmp_path / "mono.wav", rng.standard_normal(300))
     write(tmp_path / "other.wav", rng.standard_normal((2, 400)))
     write(tmp_path / "slow.wav", rng.standard_normal((2, 400)), 44_100)
-    write(tmp_path / "noise.wav", rng.standard_normal(RATE))
     np.save(tmp_path / "array.npy", rng.standard_normal((2, 50)))
     return tmp_path
 
@@ -89,22 +88,17 @@ def test_tails(folder):
 
 def test_refusals(folder):
     usage = {
-        ("trim", "room.wav"): "-o FILE",
         ("trim", "room.wav", "-o", "x.wav", "--end", "soon"): "noise, none or a number",
         ("resample", "array.npy", "-o", "x.wav", "--rate", 44_100): "no sample rate",
         ("fade", "room.wav", "-o", "x.wav"): "nothing to do",
         ("fade", "room.wav", "-o", "x.wav", "--t60", "1k=fast"): "band=seconds",
-        ("extend", "noise.wav", "-o", "x.wav"): "no decay",
         ("mix", "other.wav", "other.wav", "-o", "x.wav", "--gain", 3): "once for each",
         ("split", "room.wav", "-o", "x.wav", "-o", "x.wav"): "another file",
     }
     lines = fail_each(2, [("ir", *command) for command in usage], cwd=folder)
     for line, words in zip(lines, usage.values(), strict=True):
         assert words in line
-    misfits = {
-        ("mix", "other.wav", "mono.wav", "-o", "x.wav"): "2 and 1 channels",
-        ("combine", "other.wav", "slow.wav", "-o", "x.wav", "--ir-rate", "error"): "44100 Hz",
-    }
-    lines = fail_each(4, [("ir", *command) for command in misfits], cwd=folder)
-    for line, words in zip(lines, misfits.values(), strict=True):
-        assert words in line
+    (line,) = fail_each(
+        4, [("ir", "combine", "other.wav", "slow.wav", "-o", "x.wav", "--ir-rate", "error")], cwd=folder
+    )
+    assert "44100 Hz" in line
