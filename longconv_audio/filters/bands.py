@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from longconv_audio.errors import OptionError
+
 # IEC 61260-1: the octave is ten to the power of three tenths.
 OCTAVE = 10.0**0.3
 NOMINAL = (10, 12.5, 16, 20, 25, 31.5, 40, 50, 63, 80)
@@ -42,7 +44,7 @@ def octave_bands(fraction: int = 1, lowest: float = 20.0, highest: float = 20_00
     ['125', '250', '500', '1k', '2k', '4k', '8k']
     """
     if fraction not in (1, 3):
-        raise ValueError(f"bands of 1/{fraction} octave: expected 1 (octaves) or 3 (third octaves)")
+        raise OptionError(f"bands of 1/{fraction} octave: expected 1 (octaves) or 3 (third octaves)")
     half = OCTAVE ** (0.5 / fraction)
     bands = []
     for index in range(-30, 21):
@@ -56,7 +58,7 @@ def octave_bands(fraction: int = 1, lowest: float = 20.0, highest: float = 20_00
     return bands
 
 
-def split_octaves(h: np.ndarray, samplerate: float, bands: list[Band]) -> np.ndarray:
+def split_octaves(h: np.ndarray, samplerate: float, bands: list[Band], overlap: float = 1.0) -> np.ndarray:
     """A signal as a sum of bands, split with zero phase.
 
     The lowest band has everything below it, too, and the highest everything above: the bands add up to h.
@@ -66,6 +68,7 @@ def split_octaves(h: np.ndarray, samplerate: float, bands: list[Band]) -> np.nda
         samplerate: in hertz.
         bands: neighbours in rising order, at least one; those whose lower edge is above half the sample rate come out
             as zeros.
+        overlap: of neighbours, as `octave_weights` has it.
 
     Returns:
         (bands, ..., taps). What the split of an impulse spreads beyond the ends of h is left out; beside each band's
@@ -77,12 +80,12 @@ def split_octaves(h: np.ndarray, samplerate: float, bands: list[Band]) -> np.nda
     spectrum = scipy.fft.rfft(h, size)
     frequencies = scipy.fft.rfftfreq(size, 1 / samplerate)
     parts = np.empty((len(bands), *h.shape))
-    for part, weights in zip(parts, octave_weights(frequencies, bands), strict=True):
+    for part, weights in zip(parts, octave_weights(frequencies, bands, overlap), strict=True):
         part[...] = scipy.fft.irfft(spectrum * weights, size)[..., : h.shape[-1]]
     return parts
 
 
-def octave_weights(frequencies: np.ndarray, bands: list[Band]) -> np.ndarray:
+def octave_weights(frequencies: np.ndarray, bands: list[Band], overlap: float = 1.0) -> np.ndarray:
     """How much of each band there is at each frequency: they add up to 1.
 
     Neighbours pass into each other as squared cosines of log frequency, from middle to middle (J. Antoni, "Orthogonal-
@@ -91,6 +94,8 @@ def octave_weights(frequencies: np.ndarray, bands: list[Band]) -> np.ndarray:
     Args:
         frequencies: (bins,), in hertz.
         bands: neighbours in rising order, at least one.
+        overlap: how far neighbours pass into each other, about the edge between them: 1 from middle to middle, less
+            for steeper edges that ring longer.
 
     Returns:
         (bands, bins).
@@ -101,6 +106,6 @@ def octave_weights(frequencies: np.ndarray, bands: list[Band]) -> np.ndarray:
     risen[-1] = 0
     for i in range(1, len(bands)):
         below, above = math.log(bands[i - 1].centre), math.log(bands[i].centre)
-        part = np.clip((logarithm - below) / (above - below), 0, 1)
+        part = np.clip((logarithm - 0.5 * (below + above)) / (overlap * (above - below)) + 0.5, 0, 1)
         risen[i] = np.sin(0.5 * np.pi * part) ** 2
     return risen[:-1] - risen[1:]

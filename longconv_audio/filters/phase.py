@@ -29,7 +29,7 @@ def minimum_phase(h: np.ndarray, taps: int | None = None, floor_db: float = FLOO
         float64, (taps,) or (channels, taps).
 
     Raises:
-        ValueError: no taps, or a channel of zeros.
+        OptionError: no taps, or a channel of zeros.
 
     The homomorphic method (A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", chapter on the complex
     cepstrum).
@@ -71,7 +71,7 @@ def mixed_phase(h: np.ndarray, mix: float, taps: int | None = None, floor_db: fl
         float64, (taps,) or (channels, taps); time zero stands at `mixed_latency(mix, taps)`.
 
     Raises:
-        ValueError: no taps, or a channel of zeros; a mix outside 0 to 1.
+        OptionError: no taps, or a channel of zeros; a mix outside 0 to 1.
     """
     h = np.asarray(h, dtype=np.float64)
     taps = h.shape[-1] if taps is None else taps
@@ -116,7 +116,7 @@ def _of_magnitude(magnitude: np.ndarray, taps: int, mix: float, origin: int, flo
     magnitude = np.asarray(magnitude, dtype=np.float64)
     size = 2 * (magnitude.shape[-1] - 1)
     if not 0 < taps <= size:
-        raise ValueError(f"taps={taps} of a magnitude at {magnitude.shape[-1]} frequencies: expected 1 to {size}")
+        raise OptionError(f"taps={taps} of a magnitude at {magnitude.shape[-1]} frequencies: expected 1 to {size}")
     floor = 10 ** (floor_db / 20) * magnitude.max(axis=-1, keepdims=True)
     # Beneath a corner the cepstrum would be longer than beneath this curve.
     cepstrum = scipy.fft.irfft(0.5 * np.log(magnitude * magnitude + floor * floor), size)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import scipy.fft
 
+from longconv_audio.errors import OptionError
+
 
 def frequency_response(h: np.ndarray, samplerate: float, points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The frequency response of a filter.
@@ -23,7 +25,7 @@ def frequency_response(h: np.ndarray, samplerate: float, points: int | None = No
     if points is None:
         points = scipy.fft.next_fast_len(h.shape[-1], real=True)
     if points < h.shape[-1]:
-        raise ValueError(f"points={points} of a filter of {h.shape[-1]} taps: expected at least as many")
+        raise OptionError(f"points={points} of a filter of {h.shape[-1]} taps: expected at least as many")
     return scipy.fft.rfftfreq(points, 1 / samplerate), scipy.fft.rfft(h, points)
 
 
@@ -55,23 +57,23 @@ def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: flo
         (..., bins). Windows reach over parts of bins, so that there is no step where they grow by one; the ends count
         as going on at 0 Hz and at the last frequency with what stands there.
     """
-    if not fraction > 0:
-        raise ValueError(f"smoothing over 1/{fraction} octave: expected a number above 0, such as 6")
-    power = np.asarray(magnitude, dtype=np.float64) ** 2
+    power = mean_over_octaves(np.asarray(magnitude, dtype=np.float64) ** 2, fraction)
     # The difference of two sums may come out below 0 by their rounding.
-    return np.sqrt(np.maximum(average_octaves(power, fraction), 0.0))
+    return np.sqrt(np.maximum(power, 0.0))
 
 
-def average_octaves(values: np.ndarray, fraction: float) -> np.ndarray:
-    """The mean over a window of constant relative width about each frequency.
+def mean_over_octaves(values: np.ndarray, fraction: float) -> np.ndarray:
+    """The mean over a window of constant relative width about each frequency: of power, or of a complex response.
 
     Args:
         values: (..., bins), real or complex, at frequencies evenly spaced from 0.
-        fraction: as for `smooth_octaves`, and so are the windows.
+        fraction: the window is 1/fraction octave wide.
 
     Returns:
-        (..., bins).
+        (..., bins), over the windows of `smooth_octaves`.
     """
+    if not fraction > 0:
+        raise OptionError(f"smoothing over 1/{fraction} octave: expected a number above 0, such as 6")
     bins = values.shape[-1]
     # Integrals from the first bin's lower edge to every bin's upper one; between edges they are straight lines.
     integral = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 
 from longconv_audio.errors import OptionError
-from longconv_audio.filters.spectra import average_octaves, frequency_response
+from longconv_audio.filters.spectra import frequency_response, mean_over_octaves
 
 from .spectrograms import SILENCE_DB
 
@@ -34,7 +34,7 @@ def magnitude_levels(h: np.ndarray, samplerate: int, smoothing: float | None = N
     """
     frequencies, power = _power(h, samplerate)
     if smoothing is not None:
-        power = average_octaves(power, smoothing)
+        power = mean_over_octaves(power, smoothing)
     return frequencies, 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
 
 
@@ -62,7 +62,7 @@ def phases(h: np.ndarray, samplerate: int, smoothing: float | None = None) -> tu
     delay = int(np.abs(h).argmax(axis=-1).min())
     response = response * np.exp(2j * np.pi * frequencies * (delay / samplerate))
     if smoothing is not None:
-        response = average_octaves(response, smoothing)
+        response = mean_over_octaves(response, smoothing)
     magnitude = np.abs(response)
     there = magnitude > FLOOR * magnitude.max(axis=-1, keepdims=True)
     # What is not there must not take part in the unwrapping, where one NaN makes all that follow NaN.
@@ -101,7 +101,7 @@ def group_delays(h: np.ndarray, samplerate: int, smoothing: float | None = None)
     ramp = scipy.fft.rfft(h * np.arange(h.shape[-1]), points)
     power, moment = np.abs(response) ** 2, (ramp * response.conj()).real
     if smoothing is not None:
-        power, moment = average_octaves(power, smoothing), average_octaves(moment, smoothing)
+        power, moment = mean_over_octaves(power, smoothing), mean_over_octaves(moment, smoothing)
     there = power > FLOOR**2 * power.max(axis=-1, keepdims=True)
     seconds = np.full(power.shape, np.nan)
     np.divide(moment, power * samplerate, out=seconds, where=there)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from longconv_audio.filters.decay import energy_decay_curve
-from longconv_audio.filters.spectra import average_octaves
+from longconv_audio.filters.spectra import mean_over_octaves
 
 from .reduction import log_columns
 from .spectrograms import SILENCE_DB
@@ -73,7 +73,7 @@ def waterfall(
         rest[:, :rise] *= slope[: rest.shape[-1]]
         power = np.mean(np.abs(scipy.fft.rfft(rest, points)) ** 2, axis=0)
         if smoothing is not None:
-            power = average_octaves(power, smoothing)
+            power = mean_over_octaves(power, smoothing)
         levels.append(10 * np.log10(np.maximum(log_columns(frequencies, power, edges)[1], 1e-300)))
     levels = np.array(levels)
     levels = np.maximum(levels - levels[0].max(), SILENCE_DB) if h.any() else np.full(levels.shape, SILENCE_DB)

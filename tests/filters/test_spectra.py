@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from longconv_audio.filters import frequency_response, octave_bands, smooth_octaves, split_octaves, summarize
+from longconv_audio.filters.bands import octave_weights
+from longconv_audio.filters.spectra import mean_over_octaves
 
 
 def test_response_of_two_taps():
@@ -74,3 +76,25 @@ def test_summary():
     )
     assert np.isclose(found.peak_gain_db, 20 * np.log10(2))
     assert summarize(h, 50_000, 12.5).latency_samples == 12.5
+
+
+def test_the_mean_over_octaves_keeps_phase(rng):
+    values = rng.standard_normal(2001) + 1j * rng.standard_normal(2001)
+    found = mean_over_octaves(values, 6)
+    assert np.allclose(found.real, mean_over_octaves(values.real, 6), atol=1e-12)
+    assert np.allclose(found.imag, mean_over_octaves(values.imag, 6), atol=1e-12)
+    # An arrival later than the window is long is averaged away, the sooner the higher the frequency.
+    late = np.abs(mean_over_octaves(np.exp(-2j * np.pi * np.arange(2001) / 50), 6))
+    assert late[20] > 0.9
+    assert late[1000] < 0.2
+
+
+def test_bands_that_overlap_less():
+    bands = octave_bands(1, 250, 4000)
+    frequencies = np.linspace(0, 8000, 4001)
+    weights = octave_weights(frequencies, bands, 1 / 3)
+    assert np.abs(weights.sum(axis=0) - 1).max() < 1e-12
+    for band, weight in zip(bands[1:-1], weights[1:-1], strict=True):
+        assert (weight[(frequencies > 1.13 * band.low) & (frequencies < band.high / 1.13)] == 1).all()
+        assert (weight[(frequencies < band.low / 1.13) | (frequencies > 1.13 * band.high)] == 0).all()
+        assert weight[np.abs(frequencies - band.low).argmin()] == pytest.approx(0.5, abs=0.02)
