@@ -22,8 +22,11 @@ _HOMES = {
     # measurement
     "Sweep": "sweeps",
     "exponential_sweep": "sweeps",
-    "read_sweep": "sweeps",
+    "read_sweep": "sweep_files",
+    "Excitation": "excitation",
+    "excitation_of": "excitation",
     "deconvolve": "deconvolution",
+    "Measurement": "deconvolution",
     # understanding
     "room_parameters": "acoustics",
     "inspect": "inspection",

@@ -1,0 +1,230 @@
+"""Impulse responses out of recordings of a sweep."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
+from longconv_audio.levels import to_db
+
+from .clipping import find_clipping
+from .distortion import Distortion, check_orders, harmonic_distortion, harmonic_responses, noise_before
+from .drift import find_drift, on_players_clock
+from .excitation import Excitation
+from .passes import Passes
+from .sweeps import Sweep
+
+ALIGNMENTS = ("direct", "start")
+
+# Unless told, as much is kept before the direct sound as the band-limited response rings there: so many periods of
+# the band's lowest frequency leave less than -60 dB of it outside.
+LEAD_PERIODS = 2.0
+
+# What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
+SHORTEST_TAIL = 0.25
+
+# Larger drifts are not those of clocks, and longer responses not those of anything: 10 minutes at 48 kHz.
+MOST_PPM, LONGEST = 10_000, 600 * 48_000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What `deconvolve` found.
+
+    Args:
+        taps: the impulse responses, (played channels x recorded channels, taps), float64: the first played channel to
+            each recorded one, then the second: of a stereo pair LL, LR, RL, RR as true stereo has it. What comes out
+            of a wire has a gain of 1 within the band.
+        samplerate: in hertz.
+        played, recorded: how many channels.
+        repeats: passes that were averaged, of each played channel.
+        lead: samples ahead of the direct sound, or of time zero where it was aligned to the start.
+        latency: where the direct sound is, in samples from the first tap.
+        band: within these frequencies, in hertz, the response is exact.
+        found_seconds: where in the recording the first sweep's direct sound begins.
+        drift_ppm: by how much the recorder counted more samples than the player, in millionths; None where it was not
+            measured or could not be told from none.
+        drift_by: "repeats", "compactness", "given", or None.
+        noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound;
+            one for each response, None where there is no room to measure it.
+        snr_db: the energy of each response over that of so much noise; None likewise.
+        distortion: one for each response; None where the excitation is no exponential sweep or no order was asked for.
+        harmonics: the responses of the harmonics, (orders from 2, responses, taps), their direct sound at the same
+            place; None likewise.
+        warnings: one line each.
+    """
+
+    taps: np.ndarray
+    samplerate: int
+    played: int
+    recorded: int
+    repeats: int
+    lead: int
+    latency: int
+    band: tuple[float, float]
+    found_seconds: float
+    drift_ppm: float | None
+    drift_by: str | None
+    noise_db: list[float | None]
+    snr_db: list[float | None]
+    distortion: list[Distortion] | None
+    harmonics: np.ndarray | None
+    warnings: list[str] = field(default_factory=list)
+
+
+def deconvolve(
+    recording: np.ndarray,
+    samplerate: int,
+    excitation: Excitation | Sweep,
+    *,
+    method: str = "inversion",
+    align: str = "direct",
+    lead: int | None = None,
+    length: int | None = None,
+    drift: float | str = "auto",
+    orders: int = 5,
+) -> Measurement:
+    """Impulse responses out of a recording of an excitation.
+
+    Args:
+        recording: (samples,) or (channels, samples); it may begin before the excitation, and end after it.
+        samplerate: in hertz: the excitation's.
+        excitation: what was played.
+        method: "inversion" or "inverse-filter", as `inverse_spectrum` has them.
+        align: "direct" puts the earliest direct sound `lead` samples from the start, "start" the instant at which the
+            first sweep would have come with no delay at all, where player and recorder started together.
+        lead: in samples; None is two periods of the band's lowest frequency.
+        length: of the responses in samples, lead included; None is what was recorded after the last sweep.
+        drift: "auto" measures the drift of the clocks and takes it out, "none" leaves it, a number is the drift in
+            ppm that is taken out.
+        orders: the highest order of harmonics, 1 for none.
+
+    Raises:
+        MismatchError: other rates, a recording shorter than the excitation, one without it or that ends before each
+            channel was heard.
+        UnreadableError: a silent recording.
+        NonFiniteError: NaN or infinity in the recording.
+        OptionError: an argument that makes no sense.
+
+    >>> sweep = Sweep(8000, start=50, end=3600, seconds=1, after=0.2)
+    >>> wire = deconvolve(sweep.signal(), 8000, sweep)
+    >>> wire.taps.shape[0], int(wire.taps[0].argmax()) == wire.lead
+    (1, True)
+    """
+    if isinstance(excitation, Sweep):
+        excitation = excitation.excitation()
+    lead = math.ceil(LEAD_PERIODS / excitation.band[0] * samplerate) if lead is None else lead
+    _check_options(align, lead, length, drift, orders)
+    recording = _checked(recording, samplerate, excitation)
+    warnings = [
+        f"the recording is clipped: channel {one.channel} has {one.samples} samples in flat tops at "
+        f"{to_db(one.level):.1f} dBFS, the first at {one.first_seconds:.3f} s: turn the input down and record again"
+        for one in find_clipping(recording, samplerate)
+    ]
+    part, by = 0.0, None
+    if drift not in ("auto", "none"):
+        part, by = float(drift) * 1e-6, "given"
+        recording = on_players_clock(recording, part)
+    passes = Passes(recording, excitation, method)
+    if drift == "auto":
+        part, by, passes = find_drift(recording, passes, method)
+    if passes.missing:
+        warnings.append(
+            f"the recording ends before the last {passes.missing} of {excitation.passes} sweeps do: they are left out"
+        )
+    if passes.direct < 0:
+        warnings.append(
+            f"the recording begins {-passes.direct / samplerate:.3f} s after the first sweep does: what is below "
+            "the frequency reached by then is missing"
+        )
+    begin = (passes.direct if align == "direct" else excitation.first) - lead
+    clean = passes.direct + passes.tail - begin
+    if length is None:
+        length = max(clean, lead + round(SHORTEST_TAIL * samplerate))
+    if length > clean:
+        warnings.append(
+            f"{max(passes.tail, 0) / samplerate:.3g} s were recorded between a sweep's end and what follows, and the "
+            f"responses are {(length - lead) / samplerate:.3g} s long: their end lacks high frequencies, or holds "
+            "those of the next sweep"
+        )
+    taps = passes.mean(begin - passes.direct, length).reshape(-1, length)
+    distortion = harmonics = None
+    if excitation.rate_seconds is not None and orders > 1:
+        distortion = harmonic_distortion(passes, orders)
+        harmonics = harmonic_responses(passes, orders, lead)
+    noise_db, snr_db = _noise(passes, taps)
+    return Measurement(
+        taps=taps,
+        samplerate=samplerate,
+        played=excitation.channels,
+        recorded=len(recording),
+        repeats=min(map(len, passes.kept)),
+        lead=lead,
+        latency=passes.direct - begin,
+        band=excitation.band,
+        found_seconds=passes.direct / samplerate,
+        drift_ppm=None if by is None else part * 1e6,
+        drift_by=by,
+        noise_db=noise_db,
+        snr_db=snr_db,
+        distortion=distortion,
+        harmonics=harmonics,
+        warnings=warnings,
+    )
+
+
+def _checked(recording: np.ndarray, samplerate: int, excitation: Excitation) -> np.ndarray:
+    """The recording in float64, refused where nothing can come of it."""
+    recording = np.atleast_2d(np.asarray(recording, dtype=np.float64))
+    if samplerate != excitation.samplerate:
+        raise MismatchError(
+            f"the recording is at {samplerate} Hz and the sweep at {excitation.samplerate} Hz: record at the sweep's "
+            "rate, or make a sweep of the recorder's with --rate and measure again"
+        )
+    if not np.isfinite(recording).all():
+        channel, sample = np.argwhere(~np.isfinite(recording))[0]
+        raise NonFiniteError(
+            f"the recording has {recording[channel, sample]} at channel {channel + 1}, sample {sample}: mend the file"
+        )
+    if recording.shape[1] < len(excitation.signal):
+        raise MismatchError(
+            f"the recording is shorter than one sweep: {recording.shape[1] / samplerate:.4g} s of "
+            f"{len(excitation.signal) / samplerate:.4g} s: record from before the sweep to the end of its decay"
+        )
+    if not recording.any():
+        raise UnreadableError("the recording is silent: every sample is 0: check the input and its level")
+    return recording
+
+
+def _check_options(align: str, lead: int, length: int | None, drift: float | str, orders: int) -> None:
+    if align not in ALIGNMENTS:
+        raise OptionError(f"--align {align}: expected {' or '.join(ALIGNMENTS)}")
+    if not 0 <= lead < LONGEST:
+        raise OptionError(f"--lead of {lead} samples: expected 0 to {LONGEST - 1}")
+    if length is not None and not lead < length <= LONGEST:
+        raise OptionError(
+            f"--length of {length} samples: expected more than the lead of {lead} samples that it includes, and at "
+            f"most {LONGEST}"
+        )
+    if drift not in ("auto", "none"):
+        try:
+            ppm = float(drift)
+        except (TypeError, ValueError):
+            ppm = math.nan
+        if not abs(ppm) <= MOST_PPM:
+            raise OptionError(f"--drift {drift}: expected auto, none or ppm from -{MOST_PPM} to {MOST_PPM}")
+    check_orders(orders)
+
+
+def _noise(passes: Passes, taps: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+    """The level before the direct sound, and the responses' energies over that of so much noise."""
+    before = noise_before(passes)
+    if before is None:
+        return [None] * len(taps), [None] * len(taps)
+    power = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)
+    energy = np.sum(taps**2, axis=1)
+    snr = [10 * math.log10(e / (p * taps.shape[1])) if p > 0 and e > 0 else None for e, p in zip(energy, power, strict=True)]
+    return [to_db(math.sqrt(p)) if p > 0 else None for p in power], snr
