@@ -20,8 +20,8 @@ from .sweeps import Sweep
 ALIGNMENTS = ("direct", "start")
 
 # Unless told, as much is kept before the direct sound as the band-limited response rings there: so many periods of
-# the band's lowest frequency leave less than -60 dB of it outside.
-LEAD_PERIODS = 2.0
+# the band's lowest frequency leave less than -60 dB of it outside. At most so many seconds, where there is no lowest.
+LEAD_PERIODS, LONGEST_LEAD = 3.0, 0.2
 
 # What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
 SHORTEST_TAIL = 0.25
@@ -96,7 +96,7 @@ def deconvolve(
         method: "inversion" or "inverse-filter", as `inverse_spectrum` has them.
         align: "direct" puts the earliest direct sound `lead` samples from the start, "start" the instant at which the
             first sweep would have come with no delay at all, where player and recorder started together.
-        lead: in samples; None is two periods of the band's lowest frequency.
+        lead: in samples; None is three periods of the band's lowest frequency, 0.2 s at the most.
         length: of the responses in samples, lead included; None is what was recorded after the last sweep.
         drift: "auto" measures the drift of the clocks and takes it out, "none" leaves it, a number is the drift in
             ppm that is taken out.
@@ -116,7 +116,8 @@ def deconvolve(
     """
     if isinstance(excitation, Sweep):
         excitation = excitation.excitation()
-    lead = math.ceil(LEAD_PERIODS / excitation.band[0] * samplerate) if lead is None else lead
+    if lead is None:
+        lead = math.ceil(min(LEAD_PERIODS / excitation.band[0], LONGEST_LEAD) * samplerate)
     _check_options(align, lead, length, drift, orders)
     recording = _checked(recording, samplerate, excitation)
     warnings = [
@@ -226,5 +227,8 @@ def _noise(passes: Passes, taps: np.ndarray) -> tuple[list[float | None], list[f
         return [None] * len(taps), [None] * len(taps)
     power = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)
     energy = np.sum(taps**2, axis=1)
-    snr = [10 * math.log10(e / (p * taps.shape[1])) if p > 0 and e > 0 else None for e, p in zip(energy, power, strict=True)]
+    snr = [
+        10 * math.log10(e / (p * taps.shape[1])) if p > 0 and e > 0 else None
+        for e, p in zip(energy, power, strict=True)
+    ]
     return [to_db(math.sqrt(p)) if p > 0 else None for p in power], snr

@@ -120,7 +120,9 @@ def _by_compactness(passes: Passes) -> tuple[float, float]:
     hertz = omega * excitation.samplerate / (2 * np.pi)
     low, high = excitation.band
     # A smooth upper end rings less, so that the peak stands out.
-    spectra *= np.where(hertz < low, 0.0, np.cos(0.5 * np.pi * np.clip((hertz / high - TAPER) / (1 - TAPER), 0, 1)) ** 2)
+    spectra *= np.where(
+        hertz < low, 0.0, np.cos(0.5 * np.pi * np.clip((hertz / high - TAPER) / (1 - TAPER), 0, 1)) ** 2
+    )
     scale = excitation.rate_seconds * excitation.samplerate
     turn = omega * scale * np.log(np.maximum(hertz, low) / high)
     # Less the delay they have in common, so that the peak stays where it is between its samples.

@@ -9,11 +9,8 @@ import numpy as np
 
 from longconv_audio.errors import OptionError, UnreadableError
 
-from .spectra import smooth_octaves
-
-# A file's band ends where its spectrum, over third octaves, is this far below its largest value: an exponential
-# sweep over ten octaves falls by 30 dB within its band.
-BAND_FLOOR_DB = -40.0
+# A file's band leaves out this part of its energy at either end: a thousandth of a sweep's octaves, of noise's hertz.
+OUTSIDE_BAND = 1e-3
 
 # How far outside a file's band the regularisation has risen, in octaves.
 EDGE_OCTAVES = 1 / 6
@@ -110,10 +107,10 @@ def _band(signal: np.ndarray, samplerate: int) -> tuple[float, float]:
     """Where the spectrum has enough to divide by."""
     size = max(len(signal), 256)
     frequencies = np.fft.rfftfreq(size, 1 / samplerate)
-    magnitude = smooth_octaves(frequencies, np.abs(np.fft.rfft(signal, size)), 3)
-    enough = np.flatnonzero(magnitude > magnitude.max() * 10 ** (BAND_FLOOR_DB / 20))
-    lowest = max(int(enough[0]), 1)
-    return float(frequencies[lowest]), float(frequencies[max(int(enough[-1]), lowest + 1)])
+    energy = np.cumsum(np.abs(np.fft.rfft(signal, size)) ** 2)
+    low, high = np.searchsorted(energy, energy[-1] * np.array([OUTSIDE_BAND, 1 - OUTSIDE_BAND]))
+    low = max(int(low), 1)
+    return float(frequencies[low]), float(frequencies[max(int(high), low + 1)])
 
 
 def _is_exponential(signal: np.ndarray, samplerate: int, band: tuple[float, float]) -> bool:

@@ -63,15 +63,3 @@ def inverse_spectrum(excitation: Excitation, size: int, method: str = "inversion
     # leaves the band as smoothly as the sweep does, and noise there is raised no more than within.
     beta = np.maximum(INSIDE, OUTSIDE * (1 - np.cos(0.5 * np.pi * outside) ** 4))
     return spectrum.conj() / (power + beta * typical)
-
-
-def noise_gain(inverse: np.ndarray, size: int) -> float:
-    """By what factor white noise's variance changes from the recording to the impulse response.
-
-    Args:
-        inverse: as `inverse_spectrum` gives it.
-        size: points of its transform.
-    """
-    power = np.abs(inverse) ** 2
-    both_sides = 2 * power.sum() - power[0] - (power[-1] if size % 2 == 0 else 0.0)
-    return float(both_sides / size)

@@ -1,0 +1,287 @@
+"""Impulse responses out of recordings, against the responses that the recordings were made with."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.fft
+import scipy.signal
+
+from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
+from longconv_audio.filters import Sweep, deconvolve, excitation_of
+from longconv_audio.filters.clipping import find_clipping
+from longconv_audio.filters.drift import on_players_clock
+
+RATE = 16_000
+SWEEP = Sweep(RATE, start=14, end=7600, seconds=3, after=0.7, before=0.2)
+
+
+@pytest.fixture
+def room(rng):
+    """A direct sound and a decay of 60 dB in half a second."""
+    taps = RATE // 2
+    h = 0.1 * rng.standard_normal(taps) * 10 ** (-3 * np.arange(taps) / taps)
+    h[:30] = 0
+    h[0] = 1
+    return h
+
+
+def played(sweep, *responses):
+    """What one microphone records of speakers with these responses."""
+    x = sweep.signal()
+    longest = max(map(len, responses))
+    same = [np.pad(h, (0, longest - len(h))) for h in responses]
+    return scipy.signal.fftconvolve(x, np.stack(same), axes=-1).sum(axis=0)
+
+
+def error_db(found, h, response=0, delay=0):
+    """The error's energy over the response's, in dB, within the band; gain and place as the measurement has them."""
+    points = scipy.fft.next_fast_len(2 * max(found.taps.shape[1], len(h)), real=True)
+    frequencies = scipy.fft.rfftfreq(points, 1 / found.samplerate)
+    inside = (frequencies >= found.band[0]) & (frequencies <= found.band[1])
+    place = np.exp(-2j * np.pi * frequencies / found.samplerate * (found.lead + delay))
+    expected = (scipy.fft.rfft(h, points) * place)[inside]
+    error = scipy.fft.rfft(found.taps[response], points)[inside] - expected
+    return 10 * np.log10(np.sum(np.abs(error) ** 2) / np.sum(np.abs(expected) ** 2))
+
+
+def drifted(y, part):
+    """Samples taken at n / (1 + part): a sum of 128 windowed sincs, good to -100 dB below 0.95 of half the rate."""
+    t = np.arange(int(len(y) * (1 + part))) / (1 + part)
+    whole = np.floor(t).astype(int)
+    rest = t - whole
+    reach = 64
+    padded = np.pad(y, (reach, reach + 2))
+    out = np.zeros(len(t))
+    for tap in range(1 - reach, reach + 1):
+        u = tap - rest
+        out += padded[whole + tap + reach] * np.sinc(u) * np.cos(0.5 * np.pi * u / (reach + 1)) ** 2
+    return out
+
+
+def test_a_wire_has_a_gain_of_one():
+    found = deconvolve(SWEEP.signal(), RATE, SWEEP)
+    assert found.taps.shape[0] == 1
+    assert found.latency == found.lead == int(found.taps[0].argmax())
+    assert math.isclose(found.found_seconds, 0.2)
+    assert error_db(found, np.ones(1)) < -60
+    frequencies = np.fft.rfftfreq(found.taps.shape[1], 1 / RATE)
+    gains = 20 * np.log10(np.abs(np.fft.rfft(found.taps[0])))
+    assert np.abs(gains[(frequencies > 60) & (frequencies < 7000)]).max() < 0.03
+    assert gains[frequencies > 7900].max() < -30
+    assert found.drift_ppm is None
+    assert found.warnings == []
+
+
+def test_a_room_is_itself_to_below_60_db(room):
+    y = played(SWEEP, room)
+    found = deconvolve(y, RATE, SWEEP)
+    assert error_db(found, room) < -60
+    # More of the ringing ahead leaves less error: what is left is no fault within the band.
+    assert error_db(deconvolve(y, RATE, SWEEP, lead=RATE // 2), room) < -75
+    assert -60 < error_db(deconvolve(y, RATE, SWEEP, method="inverse-filter"), room) < -40
+    # Found wherever the sweep begins in the recording.
+    for shift in (-1500, 12_345):
+        moved = y[-shift:] if shift < 0 else np.pad(y, (shift, 0))
+        assert error_db(deconvolve(moved, RATE, SWEEP), room) < -60
+    # Its own latency is kept where both files start together.
+    late = deconvolve(np.pad(y, (321, 0)), RATE, SWEEP, align="start", lead=1000, length=9000)
+    assert (late.lead, late.latency, late.taps.shape) == (1000, 1321, (1, 9000))
+    assert int(late.taps[0].argmax()) == 1321
+
+
+@pytest.mark.parametrize("level", [-20, -50])
+def test_noise_comes_out_as_theory_has_it(room, rng, level):
+    sweep = Sweep(RATE, start=14, end=7600, seconds=6, after=0.7)
+    y = played(sweep, room)
+    sigma = 10 ** (level / 20) * np.sqrt(np.mean(y**2))
+    found = deconvolve(y + sigma * rng.standard_normal(len(y)), RATE, sweep, drift="none", lead=RATE // 4)
+    # By stationary phase |X|^2 = A^2 L fs^2 / (4 f); the variance of each tap is sigma^2 times the mean of 1 / |X|^2.
+    low, high = found.band
+    amplitude = 10 ** (sweep.level / 20)
+    variance = sigma**2 * 4 * (high**2 - low**2) / (amplitude**2 * sweep.rate_seconds * RATE**3)
+    expected = 10 * np.log10(variance * found.taps.shape[1] / np.sum(room**2))
+    assert abs(error_db(found, room) - expected) < 1
+    assert abs(found.noise_db[0] - 10 * np.log10(variance)) < 1.5
+    energy = np.sum(found.taps**2) / (variance * found.taps.shape[1])
+    assert abs(found.snr_db[0] - 10 * np.log10(energy)) < 1.5
+
+
+def test_repeats_gain_3_db_per_doubling(room, rng):
+    errors = []
+    for repeats in (1, 2, 4):
+        sweep = Sweep(RATE, start=50, end=7600, seconds=1.5, after=0.6, before=0.1, repeats=repeats)
+        y = played(sweep, room)
+        found = deconvolve(y + 1e-2 * rng.standard_normal(len(y)), RATE, sweep, drift="none", length=RATE // 2)
+        assert found.repeats == repeats
+        errors.append(error_db(found, room))
+    assert -3.5 < errors[1] - errors[0] < -2.5
+    assert -3.5 < errors[2] - errors[1] < -2.5
+
+
+@pytest.mark.parametrize("ppm", [100.0, -43.0])
+def test_drift_between_repeats_is_found_and_taken_out(room, ppm):
+    sweep = Sweep(RATE, start=14, end=7000, seconds=3, after=0.7, before=0.2, repeats=2)
+    y = drifted(played(sweep, room), ppm * 1e-6)
+    assert error_db(deconvolve(y, RATE, sweep, drift="none"), room) > -10
+    found = deconvolve(y, RATE, sweep)
+    assert found.drift_by == "repeats"
+    assert abs(found.drift_ppm - ppm) < 1e-3
+    assert error_db(found, room) < -60
+    assert error_db(deconvolve(y, RATE, sweep, drift=ppm), room) < -60
+
+
+def test_drift_within_one_sweep(room, rng):
+    sweep = Sweep(RATE, start=14, end=7000, seconds=6, after=0.7)
+    y = drifted(played(sweep, room), 100e-6)
+    found = deconvolve(y + 1e-4 * rng.standard_normal(len(y)), RATE, sweep)
+    assert found.drift_by == "compactness"
+    assert abs(found.drift_ppm - 100) < 0.5
+    # Where in a sample the direct sound falls is open by as much as the drift is.
+    errors = [error_db(found, room, delay=delay) for delay in np.linspace(-0.1, 0.1, 41)]
+    assert min(errors) < -40
+    assert error_db(deconvolve(y, RATE, sweep, drift="none"), room) > -10
+    # Equal clocks, and a signal whose schedule is not known: nothing is made up.
+    assert deconvolve(played(sweep, room), RATE, sweep).drift_ppm is None
+
+
+def test_resampling_to_the_players_clock():
+    t = np.arange(40_000)
+    for ppm in (300, -20):
+        tone = np.sin(2 * np.pi * 0.3 * t / (1 + ppm * 1e-6))
+        found = on_players_clock(tone[None], ppm * 1e-6)[0, 1000:38_000]
+        assert np.abs(found - np.sin(2 * np.pi * 0.3 * t[1000:38_000])).max() < 1e-4
+
+
+class TestDistortion:
+    # A cubic's third harmonic ends at the rate's half: nothing is folded back.
+    SWEEP = Sweep(48_000, start=14, end=7900, seconds=6, after=0.5, level=-3)
+
+    def test_of_a_cubic(self, rng):
+        a, amplitude = 0.2, 10 ** (-3 / 20)
+        x = self.SWEEP.signal()[0]
+        y = x + a * x**3
+        found = deconvolve(y + 1e-5 * rng.standard_normal(len(y)), 48_000, self.SWEEP, drift="none")
+        # (A sin)^3 = A^3 (3 sin - sin of three times the angle) / 4.
+        gain = 1 + 0.75 * a * amplitude**2
+        thd = 100 * 0.25 * a * amplitude**2 / gain
+        assert error_db(found, np.array([gain])) < -60
+        distortion = found.distortion[0]
+        bands = [band for band in distortion.bands if 3 * band.frequency < 6000]
+        assert len(bands) > 15
+        for band in bands:
+            assert abs(band.thd_percent / thd - 1) < 0.05
+            assert abs(band.orders_percent[1] / thd - 1) < 0.05
+            assert abs(band.thd_db - 20 * np.log10(thd / 100)) < 0.4
+            assert (band.orders_percent[2] or 0) < 0.01 * thd  # no fourth harmonic
+            assert band.noise_percent < 0.1
+        assert abs(distortion.orders_percent[1] / thd - 1) < 0.05
+        third = found.harmonics[1, 0]
+        assert abs(int(np.abs(third).argmax()) - found.lead) <= 1
+
+    def test_of_a_square_and_of_nothing(self, rng):
+        a, amplitude = 0.05, 10 ** (-3 / 20)
+        x = self.SWEEP.signal()[0]
+        noise = 1e-5 * rng.standard_normal(len(x))
+        found = deconvolve(x + a * x**2 + noise, 48_000, self.SWEEP, drift="none").distortion[0]
+        middle = [band for band in found.bands if 30 < band.frequency < 3000]
+        assert len(middle) > 15
+        for band in middle:
+            assert abs(band.orders_percent[0] / (100 * 0.5 * a * amplitude) - 1) < 0.05
+        clean = deconvolve(x + noise, 48_000, self.SWEEP, drift="none").distortion[0]
+        assert all(band.thd_percent is None or band.thd_percent < 0.01 for band in clean.bands)
+        assert deconvolve(x, 48_000, self.SWEEP, drift="none", orders=1).distortion is None
+
+    def test_beside_a_room_noise_and_drift(self, room, rng):
+        """All at once, as the world has it."""
+        sweep = Sweep(RATE, start=14, end=2600, seconds=4, after=0.7, repeats=2)
+        x = sweep.signal()[0]
+        y = drifted(scipy.signal.fftconvolve(x + 0.1 * x**3, room), 100e-6)
+        gain = 1 + 0.075 * 10 ** (-6 / 10)
+        found = deconvolve(y, RATE, sweep)
+        assert abs(found.drift_ppm - 100) < 1e-3
+        assert error_db(found, gain * room) < -60
+        found = deconvolve(y + 1e-2 * rng.standard_normal(len(y)), RATE, sweep)
+        low, high = found.band
+        variance = 1e-4 / 2 * 4 * (high**2 - low**2) / (10 ** (-6 / 10) * sweep.rate_seconds * RATE**3)
+        # The response beyond the band is no part of the comparison.
+        points = np.abs(scipy.fft.rfft(room, 1 << 16)) ** 2
+        inside = slice(round(low / RATE * (1 << 16)), round(high / RATE * (1 << 16)))
+        energy = gain**2 * 2 * np.sum(points[inside]) / (1 << 16)
+        expected = 10 * np.log10(variance * found.taps.shape[1] / energy)
+        assert abs(error_db(found, gain * room) - expected) < 1
+
+
+def test_channels_in_turn(room, rng):
+    sweep = Sweep(RATE, start=60, end=7000, seconds=1, after=0.7, before=0.1, repeats=2, channels=2)
+    left = [room, np.concatenate([np.zeros(9), 0.5 * room])]
+    right = [np.concatenate([np.zeros(5), -0.25 * room]), np.concatenate([np.zeros(2), 0.8 * room])]
+    y = [played(sweep, *pair) for pair in zip(left, right, strict=True)]
+    length = min(map(len, y))
+    found = deconvolve(np.stack([row[:length] for row in y]), RATE, sweep)
+    assert (found.taps.shape[0], found.played, found.recorded, found.repeats) == (4, 2, 2, 2)
+    for number, h in enumerate((left[0], left[1], right[0], right[1])):  # LL, LR, RL, RR
+        assert error_db(found, h, number) < -55
+    # Cut in the last repeat of the second channel: the first repeat stands alone.
+    cut = deconvolve(y[0][: length - RATE - 12_000], RATE, sweep)
+    assert "the last 1 of 4" in cut.warnings[0]
+    assert cut.repeats == 1
+    assert error_db(cut, left[0], 0) < -55
+    assert error_db(cut, right[0], 1) < -55
+    with pytest.raises(MismatchError, match="channel 2 of 2"):
+        deconvolve(y[0][: length - 2 * RATE - 30_000], RATE, sweep)
+
+
+def test_any_signal_will_do(room, rng):
+    noise = rng.standard_normal(2 * RATE)
+    once = np.concatenate([noise, np.zeros(RATE)])
+    y = scipy.signal.fftconvolve(np.tile(once, 2), room)
+    found = deconvolve(y, RATE, excitation_of(once, RATE, repeats=2), lead=RATE // 2)
+    assert found.distortion is None
+    assert found.repeats == 2
+    assert error_db(found, room) < -55
+    foreign = excitation_of(SWEEP.signal(), RATE)
+    assert error_db(deconvolve(played(SWEEP, room), RATE, foreign), room) < -50
+
+
+def test_clipping_is_found():
+    t = np.arange(RATE) / RATE
+    tone = 0.9 * np.sin(2 * np.pi * 101 * t)
+    assert find_clipping(tone, RATE) == []
+    # Low tones in few bits have flat tops without being clipped.
+    coarse = np.round(np.sin(2 * np.pi * 20 * t) * 3000) / 32_768
+    assert np.count_nonzero(coarse == coarse.max()) > 3
+    assert find_clipping(coarse, RATE) == []
+    clipped = np.stack([tone, np.clip(tone, -0.5, 0.6)])
+    clipped[1, : RATE // 2] = 0
+    (found,) = find_clipping(clipped, RATE)
+    assert found.channel == 2
+    assert found.samples == np.count_nonzero((clipped[1] == 0.6) | (clipped[1] == -0.5))
+    assert 0.5 <= found.first_seconds < 0.51
+    assert math.isclose(found.level, 0.6) or math.isclose(found.level, 0.5)
+    y = played(SWEEP, np.ones(1))
+    assert "channel 1" in deconvolve(np.clip(2 * y, -0.7, 0.7), RATE, SWEEP).warnings[0]
+
+
+def test_refusals(rng):
+    y = SWEEP.signal()
+    for recording, rate, options, error, words in (
+        (y, 48_000, {}, MismatchError, "the recording is at 48000 Hz and the sweep at 16000 Hz"),
+        (y[:, :20_000], RATE, {}, MismatchError, "shorter than one sweep"),
+        (np.zeros((1, 70_000)), RATE, {}, UnreadableError, "silent"),
+        (np.where(np.arange(y.shape[1]) == 77, np.nan, y), RATE, {}, NonFiniteError, "channel 1, sample 77"),
+        (rng.standard_normal((2, 70_000)), RATE, {}, MismatchError, "not found"),
+        (y, RATE, {"method": "guess"}, OptionError, "--method guess"),
+        (y, RATE, {"align": "end"}, OptionError, "--align end"),
+        (y, RATE, {"lead": -1}, OptionError, "--lead"),
+        (y, RATE, {"length": 10}, OptionError, "--length"),
+        (y, RATE, {"drift": "fast"}, OptionError, "--drift fast"),
+        (y, RATE, {"drift": math.nan}, OptionError, "--drift nan"),
+        (y, RATE, {"orders": 99}, OptionError, "--harmonics 99"),
+    ):
+        with pytest.raises(error, match=words):
+            deconvolve(recording, rate, SWEEP, **options)
+    with pytest.raises(OptionError, match="not known to be an exponential sweep"):
+        deconvolve(y, RATE, excitation_of(y, RATE), method="inverse-filter")
+    short = deconvolve(y[:, : y.shape[1] - round(0.65 * RATE)], RATE, SWEEP)
+    assert "lacks high frequencies" in short.warnings[0]
