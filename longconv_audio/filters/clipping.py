@@ -70,9 +70,8 @@ def _flat_tops(x: np.ndarray) -> np.ndarray:
     if not len(begins):
         return marks
     beside = np.minimum(x[np.maximum(begins - 1, 0)], x[np.minimum(ends, len(x) - 1)])
-    for begin, end in zip(
-        begins[extreme - beside > STEPS * _step(x)], ends[extreme - beside > STEPS * _step(x)], strict=True
-    ):
+    steep = extreme - beside > STEPS * _step(x)
+    for begin, end in zip(begins[steep], ends[steep], strict=True):
         marks[begin:end] = True
     return marks
 

@@ -26,8 +26,11 @@ LEAD_PERIODS, LONGEST_LEAD = 3.0, 0.2
 # What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
 SHORTEST_TAIL = 0.25
 
-# Larger drifts are not those of clocks, and longer responses not those of anything: 10 minutes at 48 kHz.
-MOST_PPM, LONGEST = 10_000, 600 * 48_000
+# A response whose energy is above that of noise by less is nothing else.
+AUDIBLE_DB = 3.0
+
+# Larger drifts, in ppm, are not those of clocks.
+MOST_PPM = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ class Measurement:
         noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound;
             one for each response, None where there is no room to measure it.
         snr_db: the energy of each response over that of so much noise; None likewise.
-        distortion: one for each response; None where the excitation is no exponential sweep or no order was asked for.
+        distortion: one for each response; None where the excitation is no exponential sweep or too
+            short a one, or no order was asked for.
         harmonics: the responses of the harmonics, (orders from 2, responses, taps), their direct sound at the same
-            place; None likewise.
+            place; None where the excitation is no exponential sweep or no order was asked for.
         warnings: one line each.
     """
 
@@ -118,8 +122,8 @@ def deconvolve(
         excitation = excitation.excitation()
     if lead is None:
         lead = math.ceil(min(LEAD_PERIODS / excitation.band[0], LONGEST_LEAD) * samplerate)
-    _check_options(align, lead, length, drift, orders)
     recording = _checked(recording, samplerate, excitation)
+    _check_options(align, lead, length, recording.shape[1], drift, orders)
     warnings = [
         f"the recording is clipped: channel {one.channel} has {one.samples} samples in flat tops at "
         f"{to_db(one.level):.1f} dBFS, the first at {one.first_seconds:.3f} s: turn the input down and record again"
@@ -137,9 +141,11 @@ def deconvolve(
             f"the recording ends before the last {passes.missing} of {excitation.passes} sweeps do: they are left out"
         )
     if passes.direct < 0:
+        late, rate = -passes.direct / samplerate, excitation.rate_seconds
+        reached = "" if rate is None else f" ({excitation.edges[0] * math.exp(late / rate):.0f} Hz)"
         warnings.append(
-            f"the recording begins {-passes.direct / samplerate:.3f} s after the first sweep does: what is below "
-            "the frequency reached by then is missing"
+            f"the recording begins {late:.3f} s after the first sweep does: what is below the frequency reached by "
+            f"then{reached} is missing"
         )
     begin = (passes.direct if align == "direct" else excitation.first) - lead
     clean = passes.direct + passes.tail - begin
@@ -152,11 +158,25 @@ def deconvolve(
             "those of the next sweep"
         )
     taps = passes.mean(begin - passes.direct, length).reshape(-1, length)
+    before = noise_before(passes)
     distortion = harmonics = None
     if excitation.rate_seconds is not None and orders > 1:
-        distortion = harmonic_distortion(passes, orders)
         harmonics = harmonic_responses(passes, orders, lead)
-    noise_db, snr_db = _noise(passes, taps)
+        if before is None:
+            warnings.append(
+                "harmonic distortion was not measured: the sweep is too short for the noise, from which harmonics must "
+                "be told, to be seen between them: use a longer one"
+            )
+        else:
+            distortion = harmonic_distortion(passes, orders, before)
+    noise_db, snr_db = _noise(before, taps)
+    for number, (row, snr) in enumerate(zip(taps, snr_db, strict=True)):
+        if not row.any() or (snr is not None and snr < AUDIBLE_DB):
+            played, recorded = divmod(number, len(recording))
+            warnings.append(
+                f"response {number + 1} (played channel {played + 1}, recorded channel {recorded + 1}) is "
+                f"{'no more than noise' if row.any() else 'silent'}"
+            )
     return Measurement(
         taps=taps,
         samplerate=samplerate,
@@ -200,15 +220,15 @@ def _checked(recording: np.ndarray, samplerate: int, excitation: Excitation) -> 
     return recording
 
 
-def _check_options(align: str, lead: int, length: int | None, drift: float | str, orders: int) -> None:
+def _check_options(align: str, lead: int, length: int | None, frames: int, drift: float | str, orders: int) -> None:
     if align not in ALIGNMENTS:
         raise OptionError(f"--align {align}: expected {' or '.join(ALIGNMENTS)}")
-    if not 0 <= lead < LONGEST:
-        raise OptionError(f"--lead of {lead} samples: expected 0 to {LONGEST - 1}")
-    if length is not None and not lead < length <= LONGEST:
+    if not 0 <= lead <= frames:
+        raise OptionError(f"--lead of {lead} samples: expected 0 to the recording's {frames}")
+    if length is not None and not lead < length <= lead + frames:
         raise OptionError(
-            f"--length of {length} samples: expected more than the lead of {lead} samples that it includes, and at "
-            f"most {LONGEST}"
+            f"--length of {length} samples: expected more than the lead of {lead} samples that it includes, and no "
+            f"more than the recording's {frames} behind it"
         )
     if drift not in ("auto", "none"):
         try:
@@ -220,9 +240,8 @@ def _check_options(align: str, lead: int, length: int | None, drift: float | str
     check_orders(orders)
 
 
-def _noise(passes: Passes, taps: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+def _noise(before: np.ndarray | None, taps: np.ndarray) -> tuple[list[float | None], list[float | None]]:
     """The level before the direct sound, and the responses' energies over that of so much noise."""
-    before = noise_before(passes)
     if before is None:
         return [None] * len(taps), [None] * len(taps)
     power = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)

@@ -34,7 +34,7 @@ class BandDistortion:
             fundamental, both to the same tone; None where no harmonic stands out of the noise.
         orders_percent: the same of each order from 2 on; None where it does not stand out of the noise, or has no
             room below the sweep's end.
-        noise_percent: what noise alone would give.
+        noise_percent: what noise alone would give; None where it is none at all, or the response is silent.
     """
 
     frequency: float
@@ -61,7 +61,7 @@ class Distortion:
     bands: list[BandDistortion]
 
 
-def harmonic_distortion(passes: Passes, orders: int) -> list[Distortion]:
+def harmonic_distortion(passes: Passes, orders: int, noise: np.ndarray) -> list[Distortion]:
     """Total harmonic distortion, and that of each order.
 
     The response of order n comes L ln n before the linear one, and has at n f what the device answers to a tone of f
@@ -70,6 +70,7 @@ def harmonic_distortion(passes: Passes, orders: int) -> list[Distortion]:
     Args:
         passes: of an exponential sweep.
         orders: the highest order, 2 or more.
+        noise: what `noise_before` gives of the passes.
 
     Returns:
         one for each response, played channel by played channel.
@@ -79,11 +80,9 @@ def harmonic_distortion(passes: Passes, orders: int) -> list[Distortion]:
     size = scipy.fft.next_fast_len(2 * max(lengths), real=True)
     frequencies = scipy.fft.rfftfreq(size, 1 / excitation.samplerate)
     powers = [_power(passes, order, length, size) for order, length in enumerate(lengths, 1)]  # (pairs, bins) each
-    noise = noise_before(passes)
-    if noise is not None:
-        noise = noise.reshape(-1, noise.shape[-1])
-        segment = np.abs(scipy.fft.rfft(noise * np.hanning(noise.shape[-1]), size, axis=-1)) ** 2
-        segment /= np.sum(np.hanning(noise.shape[-1]) ** 2)  # for each sample of a window
+    # The energy of noise's spectrum for each sample of a window.
+    window = np.hanning(noise.shape[-1] + 2)[1:-1]
+    segments = np.abs(scipy.fft.rfft(noise.reshape(-1, noise.shape[-1]) * window, size)) ** 2 / np.sum(window**2)
     low, high = excitation.band
     bands = [band for band in octave_bands(3) if band.low >= low and 2 * band.high <= high]
     results = []
@@ -93,17 +92,15 @@ def harmonic_distortion(passes: Passes, orders: int) -> list[Distortion]:
             fundamental = _mean(powers[0][pair], frequencies, band.low, band.high)
             ratios, floors = [], []
             for order in range(2, orders + 1):
-                if order * band.high > high:
+                if order * band.high > high or not fundamental > 0:
                     ratios.append(math.nan)
                     continue
                 edges = order * band.low, order * band.high
-                floor = 0.0
-                if noise is not None:
-                    floor = lengths[order - 1] * _mean(segment[pair], frequencies, *edges) / fundamental
+                floor = lengths[order - 1] * _mean(segments[pair], frequencies, *edges) / fundamental
                 ratio = _mean(powers[order - 1][pair], frequencies, *edges) / fundamental
                 floors.append(floor)
                 ratios.append(ratio if ratio > ABOVE_NOISE * floor else 0.0)
-            table.append((band, ratios, sum(floors) if noise is not None else None))
+            table.append((band, ratios, sum(floors)))
         results.append(_told(table, orders))
     return results
 
@@ -182,8 +179,7 @@ def _told(table: list, orders: int) -> Distortion:
     for band, ratios, noise in table:
         percents = [_percent(ratio) for ratio in ratios]
         total = _percent(np.nansum(ratios))
-        floor = None if noise is None else 100 * math.sqrt(noise)
-        bands.append(BandDistortion(band.centre, total, _db(total), percents, floor))
+        bands.append(BandDistortion(band.centre, total, _db(total), percents, _percent(noise)))
     ratios = np.array([ratios for _, ratios, _ in table]).reshape(len(table), orders - 1)
     by_order = []
     for column in ratios.T:

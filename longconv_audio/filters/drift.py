@@ -132,8 +132,8 @@ def _by_compactness(passes: Passes) -> tuple[float, float]:
     def compactness(drift: float) -> float:
         # At twice the rate, where a peak between two samples is as high as one on a sample.
         h = scipy.fft.irfft(spectra * np.exp(1j * turn * drift), 2 * size)
-        # High powers look at the direct sound. The second, by which they are divided, is the same for all drifts.
-        return float(np.sum(np.sum(h**8, axis=-1) ** 0.25 / np.sum(h**2, axis=-1)))
+        # High powers look at the direct sound; the energy, by which one would divide, is the same for all drifts.
+        return float(np.sum(np.sum(h**8, axis=-1) ** 0.25))
 
     step = 1 / scale  # from one to the next the phase turns by a part of a radian
     grid = step * np.arange(-math.ceil(LARGEST / step), math.ceil(LARGEST / step) + 1)

@@ -83,7 +83,8 @@ def excitation_of(
     if len(sounding) != 1:
         found = f"{len(sounding)} channels that sound" if len(sounding) else "nothing but silence"
         raise UnreadableError(
-            f"{name}: {found}, and no note of a sweep by longconv: expected one channel with one pass of the excitation"
+            f"{name}: {found}: expected one pass of the excitation in one channel (a sweep by longconv may have more: "
+            "its comment says what it is, unless --start, --end or --repeats is given)"
         )
     x = samples[sounding[0]]
     if not 1 <= repeats <= 1000:

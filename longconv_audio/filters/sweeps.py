@@ -24,8 +24,8 @@ START, END, END_OF_RATE = 14.0, 22_000.0, 0.46
 # Octaves that the fades take unless their length is given: what the band's edges ring like (see `inversion`).
 FADE_IN_OCTAVES, FADE_OUT_OCTAVES = 1 / 2, 1 / 12
 
-# Longer signals are a slip of the hand: 4 hours at 48 kHz.
-MOST_SAMPLES = 4 * 3600 * 48_000
+# Longer signals, of all channels together, are a slip of the hand: an hour at 48 kHz.
+MOST_SAMPLES = 3600 * 48_000
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,11 @@ class Sweep:
                 f"sweep of {self.seconds:g} s from {self.start:g} to {self.end:g} Hz: too fast to begin with a whole "
                 f"period: pass {math.log(self.end / self.start) / self.start:.3g} s or more, or a higher start"
             )
-        if self.frames > MOST_SAMPLES:
-            raise OptionError(f"sweep of {self.frames / rate:.0f} s in all: expected {MOST_SAMPLES / rate:.0f} at most")
+        if self.frames * self.channels > MOST_SAMPLES:
+            raise OptionError(
+                f"sweeps of {self.frames / rate:.0f} s in all, of {self.channels} channels: expected at most "
+                f"{MOST_SAMPLES / rate / self.channels:.0f} s"
+            )
         if sum(self.fades) > self.sweep_frames:
             raise OptionError(
                 f"fades of {self.fades[0] / rate:g} and {self.fades[1] / rate:g} s in a sweep of "

@@ -10,7 +10,7 @@ from longconv_audio.filters import Sweep
 from tests.cli.running import convolve, failed, read, run_each, succeed, write
 
 RATE = 16_000
-SWEEP = Sweep(RATE, start=30, end=7000, seconds=1, after=0.4, channels=2)
+SWEEP = Sweep(RATE, start=30, end=7000, seconds=3, after=0.4, channels=2)
 
 
 def ok(result):
@@ -22,7 +22,7 @@ def ok(result):
 def measured(tmp_path, rng):
     """A sweep by the command, what two microphones record of it, and the responses LL, LR, RL, RR."""
     succeed(
-        *("sweep", "-o", "sweep.wav", "--rate", RATE, "--start", 30, "--end", 7000, "--seconds", 1),
+        *("sweep", "-o", "sweep.wav", "--rate", RATE, "--start", 30, "--end", 7000, "--seconds", 3),
         *("--after", "400ms", "--channels", 2), cwd=tmp_path,
     )  # fmt: skip
     responses = np.zeros((4, 300))

@@ -70,7 +70,10 @@ def test_a_wire_has_a_gain_of_one():
     assert np.abs(gains[(frequencies > 60) & (frequencies < 7000)]).max() < 0.03
     assert gains[frequencies > 7900].max() < -30
     assert found.drift_ppm is None
-    assert found.warnings == []
+    (warning,) = found.warnings
+    assert "distortion was not measured: the sweep is too short" in warning
+    assert found.distortion is None
+    assert found.noise_db == [None]
 
 
 def test_a_room_is_itself_to_below_60_db(room):
@@ -283,5 +286,14 @@ def test_refusals(rng):
             deconvolve(recording, rate, SWEEP, **options)
     with pytest.raises(OptionError, match="not known to be an exponential sweep"):
         deconvolve(y, RATE, excitation_of(y, RATE), method="inverse-filter")
+    silent = deconvolve(np.concatenate([y, 0 * y]), RATE, SWEEP, orders=1)
+    assert silent.warnings == ["response 2 (played channel 1, recorded channel 2) is silent"]
+    late = deconvolve(y[:, 5000:], RATE, SWEEP, orders=1)
+    assert "begins 0.113 s after the first sweep does" in late.warnings[0]
+    long = Sweep(RATE, seconds=6)
+    noisy = np.concatenate([long.signal(), 0.01 * rng.standard_normal((1, long.frames))])
+    found = deconvolve(noisy + 1e-5 * rng.standard_normal(noisy.shape), RATE, long)
+    assert found.warnings == ["response 2 (played channel 1, recorded channel 2) is no more than noise"]
+    assert all(band.thd_percent is None for band in found.distortion[1].bands if band.noise_percent > 30)
     short = deconvolve(y[:, : y.shape[1] - round(0.65 * RATE)], RATE, SWEEP)
     assert "lacks high frequencies" in short.warnings[0]
