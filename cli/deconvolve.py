@@ -145,10 +145,12 @@ def _said(found: Measurement) -> list[str]:
     averaged = f", {found.repeats} repeats averaged" if found.repeats > 1 else ""
     lines = [
         f"direct sound found at {found.found_seconds:.4f} s; {found.played} played and {found.recorded} recorded "
-        f"channels{averaged}; exact from {low:.4g} to {high:.5g} Hz"
+        f"channels{averaged}; exact from {round(low, 1):g} to {round(high):g} Hz"
     ]
     if found.drift_by == "given":
         lines.append(f"clock drift of {found.drift_ppm:+.3f} ppm taken out, as given")
+    elif found.drift_by is not None and not found.drift_ppm:
+        lines.append("no clock drift: the repeats are in time")
     elif found.drift_by is not None:
         lines.append(f"clock drift of {found.drift_ppm:+.3f} ppm measured by {found.drift_by} and taken out")
     for number, (noise, snr) in enumerate(zip(found.noise_db, found.snr_db, strict=True), 1):

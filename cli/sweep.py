@@ -108,6 +108,6 @@ def sweep(
     turns = f", {channels} channels in turn" if channels > 1 else ""
     times = f"{repeats} times " if repeats > 1 else ""
     say(
-        f"{writer.name}: {times}{start:g} to {made.end:g} Hz in {length:.4g} s{turns}, {level:g} dBFS from {low:.4g} "
-        f"to {high:.5g} Hz; {made.frames / rate:.4g} s in all at {rate} Hz, {writer.subtype}"
+        f"{writer.name}: {times}{start:g} to {made.end:g} Hz in {length:.4g} s{turns}, {level:g} dBFS from "
+        f"{round(low, 1):g} to {round(high):g} Hz; {made.frames / rate:.4g} s in all at {rate} Hz, {writer.subtype}"
     )

@@ -26,8 +26,14 @@ LEAD_PERIODS, LONGEST_LEAD = 3.0, 0.2
 # What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
 SHORTEST_TAIL = 0.25
 
+# A response below this part of the loudest is rounding.
+SILENT = 1e-9
+
 # A response whose energy is above that of noise by less is nothing else.
 AUDIBLE_DB = 3.0
+
+# Distortion, in per cent, beyond what amplifiers and loudspeakers can do.
+NO_SWEEP = 100.0
 
 # Larger drifts, in ppm, are not those of clocks.
 MOST_PPM = 10_000
@@ -52,7 +58,8 @@ class Measurement:
             measured or could not be told from none.
         drift_by: "repeats", "compactness", "given", or None.
         noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound;
-            one for each response, None where there is no room to measure it.
+            one for each response, None where there is no room to measure it or the response is
+            silent.
         snr_db: the energy of each response over that of so much noise; None likewise.
         distortion: one for each response; None where the excitation is no exponential sweep or too
             short a one, or no order was asked for.
@@ -169,14 +176,24 @@ def deconvolve(
             )
         else:
             distortion = harmonic_distortion(passes, orders, before)
+            if all((one.thd_percent or 0) > NO_SWEEP for one in distortion):
+                warnings.append(
+                    "there is more in the places of the harmonics than in that of the response: was this sweep, and no "
+                    "other, played?"
+                )
     noise_db, snr_db = _noise(before, taps)
-    for number, (row, snr) in enumerate(zip(taps, snr_db, strict=True)):
-        if not row.any() or (snr is not None and snr < AUDIBLE_DB):
-            played, recorded = divmod(number, len(recording))
-            warnings.append(
-                f"response {number + 1} (played channel {played + 1}, recorded channel {recorded + 1}) is "
-                f"{'no more than noise' if row.any() else 'silent'}"
-            )
+    for number, silent in enumerate(np.abs(taps).max(axis=1) <= SILENT * np.abs(taps).max()):
+        if silent:
+            noise_db[number] = snr_db[number] = None
+            if distortion is not None:
+                distortion[number] = Distortion(None, None, [None] * (orders - 1), [])
+        elif snr_db[number] is None or snr_db[number] >= AUDIBLE_DB:
+            continue
+        played, recorded = divmod(number, len(recording))
+        warnings.append(
+            f"response {number + 1} (played channel {played + 1}, recorded channel {recorded + 1}) is "
+            f"{'silent' if silent else 'no more than noise'}"
+        )
     return Measurement(
         taps=taps,
         samplerate=samplerate,
