@@ -115,7 +115,7 @@ def deconvolve(
             _refuse_existing(output)
         flat = found.harmonics.reshape(-1, found.harmonics.shape[-1])
         write_ir(harmonics_output, flat, rate, overwrite=overwrite)
-    facts = {key: value for key, value in asdict(found).items() if key not in ("taps", "harmonics", "warnings")}
+    facts = {key: value for key, value in asdict(found).items() if key not in ("taps", "harmonics", "latency", "warnings")}
     write_filter(
         output,
         found.taps,
@@ -165,6 +165,6 @@ def _said(found: Measurement) -> list[str]:
             lines.append(
                 f"{of}THD {distortion.thd_percent:.3g} % ({distortion.thd_db:.1f} dB) over all bands (order {orders})"
             )
-        elif distortion is not None:
+        elif distortion is not None and distortion.bands:
             lines.append(f"{of}THD: no harmonic stands out of the noise")
     return lines

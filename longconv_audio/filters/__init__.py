@@ -26,7 +26,7 @@ _HOMES = {
     "Excitation": "excitation",
     "excitation_of": "excitation",
     "deconvolve": "deconvolution",
-    "Measurement": "deconvolution",
+    "Measurement": "measurement",
     # understanding
     "room_parameters": "acoustics",
     "inspect": "inspection",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from .clipping import find_clipping
 from .distortion import Distortion, check_orders, harmonic_distortion, harmonic_responses, noise_before
 from .drift import find_drift, on_players_clock
 from .excitation import Excitation
+from .measurement import Measurement
 from .passes import Passes
 from .sweeps import Sweep
 
@@ -26,8 +26,8 @@ LEAD_PERIODS, LONGEST_LEAD = 3.0, 0.2
 # What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
 SHORTEST_TAIL = 0.25
 
-# A response below this part of the loudest is rounding.
-SILENT = 1e-9
+# A response below this part of the loudest is what a transform rounds.
+ROUNDING = 1e-9
 
 # A response whose energy is above that of noise by less is nothing else.
 AUDIBLE_DB = 3.0
@@ -37,53 +37,6 @@ NO_SWEEP = 100.0
 
 # Larger drifts, in ppm, are not those of clocks.
 MOST_PPM = 10_000
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What `deconvolve` found.
-
-    Args:
-        taps: the impulse responses, (played channels x recorded channels, taps), float64: the first played channel to
-            each recorded one, then the second: of a stereo pair LL, LR, RL, RR as true stereo has it. What comes out
-            of a wire has a gain of 1 within the band.
-        samplerate: in hertz.
-        played, recorded: how many channels.
-        repeats: passes that were averaged, of each played channel.
-        lead: samples ahead of the direct sound, or of time zero where it was aligned to the start.
-        latency: where the direct sound is, in samples from the first tap.
-        band: within these frequencies, in hertz, the response is exact.
-        found_seconds: where in the recording the first sweep's direct sound begins.
-        drift_ppm: by how much the recorder counted more samples than the player, in millionths; None where it was not
-            measured or could not be told from none.
-        drift_by: "repeats", "compactness", "given", or None.
-        noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound;
-            one for each response, None where there is no room to measure it or the response is
-            silent.
-        snr_db: the energy of each response over that of so much noise; None likewise.
-        distortion: one for each response; None where the excitation is no exponential sweep or too
-            short a one, or no order was asked for.
-        harmonics: the responses of the harmonics, (orders from 2, responses, taps), their direct sound at the same
-            place; None where the excitation is no exponential sweep or no order was asked for.
-        warnings: one line each.
-    """
-
-    taps: np.ndarray
-    samplerate: int
-    played: int
-    recorded: int
-    repeats: int
-    lead: int
-    latency: int
-    band: tuple[float, float]
-    found_seconds: float
-    drift_ppm: float | None
-    drift_by: str | None
-    noise_db: list[float | None]
-    snr_db: list[float | None]
-    distortion: list[Distortion] | None
-    harmonics: np.ndarray | None
-    warnings: list[str] = field(default_factory=list)
 
 
 def deconvolve(
@@ -143,17 +96,7 @@ def deconvolve(
     passes = Passes(recording, excitation, method)
     if drift == "auto":
         part, by, passes = find_drift(recording, passes, method)
-    if passes.missing:
-        warnings.append(
-            f"the recording ends before the last {passes.missing} of {excitation.passes} sweeps do: they are left out"
-        )
-    if passes.direct < 0:
-        late, rate = -passes.direct / samplerate, excitation.rate_seconds
-        reached = "" if rate is None else f" ({excitation.edges[0] * math.exp(late / rate):.0f} Hz)"
-        warnings.append(
-            f"the recording begins {late:.3f} s after the first sweep does: what is below the frequency reached by "
-            f"then{reached} is missing"
-        )
+    warnings += _incomplete(passes)
     begin = (passes.direct if align == "direct" else excitation.first) - lead
     clean = passes.direct + passes.tail - begin
     if length is None:
@@ -165,35 +108,24 @@ def deconvolve(
             "those of the next sweep"
         )
     taps = passes.mean(begin - passes.direct, length).reshape(-1, length)
+    peaks = np.abs(taps).max(axis=1)
+    taps[peaks <= ROUNDING * peaks.max()] = 0
+    exponential = excitation.rate_seconds is not None and orders > 1
+    harmonics = harmonic_responses(passes, orders, lead) if exponential else None
     before = noise_before(passes)
-    distortion = harmonics = None
-    if excitation.rate_seconds is not None and orders > 1:
-        harmonics = harmonic_responses(passes, orders, lead)
-        if before is None:
-            warnings.append(
-                "harmonic distortion was not measured: the sweep is too short for the noise, from which harmonics must "
-                "be told, to be seen between them: use a longer one"
-            )
-        else:
-            distortion = harmonic_distortion(passes, orders, before)
-            if all((one.thd_percent or 0) > NO_SWEEP for one in distortion):
-                warnings.append(
-                    "there is more in the places of the harmonics than in that of the response: was this sweep, and no "
-                    "other, played?"
-                )
     noise_db, snr_db = _noise(before, taps)
-    for number, silent in enumerate(np.abs(taps).max(axis=1) <= SILENT * np.abs(taps).max()):
-        if silent:
-            noise_db[number] = snr_db[number] = None
-            if distortion is not None:
-                distortion[number] = Distortion(None, None, [None] * (orders - 1), [])
-        elif snr_db[number] is None or snr_db[number] >= AUDIBLE_DB:
-            continue
-        played, recorded = divmod(number, len(recording))
+    distortion = None
+    if exponential and before is None:
         warnings.append(
-            f"response {number + 1} (played channel {played + 1}, recorded channel {recorded + 1}) is "
-            f"{'silent' if silent else 'no more than noise'}"
+            "harmonic distortion was not measured: the sweep is too short for the noise, from which harmonics must be "
+            "told, to be seen between them: use a longer one"
         )
+    elif exponential:
+        distortion = [
+            one if row.any() else Distortion(None, None, [None] * (orders - 1), [])
+            for one, row in zip(harmonic_distortion(passes, orders, before), taps, strict=True)
+        ]
+    warnings += _doubts(taps, snr_db, distortion, len(recording))
     return Measurement(
         taps=taps,
         samplerate=samplerate,
@@ -212,6 +144,44 @@ def deconvolve(
         harmonics=harmonics,
         warnings=warnings,
     )
+
+
+def _incomplete(passes: Passes) -> list[str]:
+    """Warnings of a recording that begins late or ends early."""
+    excitation, warnings = passes.excitation, []
+    if passes.missing:
+        warnings.append(
+            f"the recording ends before the last {passes.missing} of {excitation.passes} sweeps do: they are left out"
+        )
+    if passes.direct < 0:
+        late, rate = -passes.direct / excitation.samplerate, excitation.rate_seconds
+        reached = "" if rate is None else f" ({excitation.edges[0] * math.exp(late / rate):.0f} Hz)"
+        warnings.append(
+            f"the recording begins {late:.3f} s after the first sweep does: what is below the frequency reached by "
+            f"then{reached} is missing"
+        )
+    return warnings
+
+
+def _doubts(
+    taps: np.ndarray, snr_db: list[float | None], distortion: list[Distortion] | None, recorded: int
+) -> list[str]:
+    """Warnings of responses that are none."""
+    warnings = []
+    if distortion is not None and all((one.thd_percent or 0) > NO_SWEEP for one in distortion):
+        warnings.append(
+            "there is more in the places of the harmonics than in that of the response: was this sweep, and no other, "
+            "played?"
+        )
+    for number, row in enumerate(taps):
+        quiet = snr_db[number] is not None and snr_db[number] < AUDIBLE_DB
+        if quiet or not row.any():
+            played, channel = divmod(number, recorded)
+            warnings.append(
+                f"response {number + 1} (played channel {played + 1}, recorded channel {channel + 1}) is "
+                f"{'no more than noise' if row.any() else 'silent'}"
+            )
+    return warnings
 
 
 def _checked(recording: np.ndarray, samplerate: int, excitation: Excitation) -> np.ndarray:
@@ -261,10 +231,11 @@ def _noise(before: np.ndarray | None, taps: np.ndarray) -> tuple[list[float | No
     """The level before the direct sound, and the responses' energies over that of so much noise."""
     if before is None:
         return [None] * len(taps), [None] * len(taps)
-    power = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)
-    energy = np.sum(taps**2, axis=1)
-    snr = [
-        10 * math.log10(e / (p * taps.shape[1])) if p > 0 and e > 0 else None
-        for e, p in zip(energy, power, strict=True)
-    ]
-    return [to_db(math.sqrt(p)) if p > 0 else None for p in power], snr
+    powers = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)
+    energies = np.sum(taps**2, axis=1)
+    noise_db, snr_db = [], []
+    for power, energy in zip(powers, energies, strict=True):
+        known = power > 0 and energy > 0
+        noise_db.append(to_db(math.sqrt(power)) if known else None)
+        snr_db.append(10 * math.log10(energy / (power * taps.shape[1])) if known else None)
+    return noise_db, snr_db
