@@ -200,7 +200,7 @@ def apply(
     if dry_run:
         rendering.close()
     else:
-        _run(rendering, progress.value if not quiet else "off")
+        run(rendering, progress.value if not quiet else "off")
     show(rendering.report, dry_run=dry_run, json=json, quiet=quiet, verbose=verbose)
 
 
@@ -214,7 +214,8 @@ def _tiny(lengths: dict, samplerate: int) -> list[str]:
     ]
 
 
-def _run(rendering: Rendering, mode: str) -> None:
+def run(rendering: Rendering, mode: str) -> None:
+    """Does what was prepared, with a progress line where `mode` says so."""
     line = Progress(rendering.frames_out, rendering.report.samplerate, mode)
     try:
         rendering.run(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import routing, shaping
@@ -14,6 +15,10 @@ from .levels import from_db, to_db
 from .routing import FilterMatrix
 
 MATRIX_SUFFIXES = (".toml", ".conf")
+
+# In place of a file, what makes the filters once the signal is known: from its sample rate in hertz, its channels, and
+# a list that takes what a person should be told.
+FilterMaker = Callable[[int, int, list[str]], FilterMatrix]
 
 
 @dataclass(frozen=True)
@@ -85,12 +90,12 @@ class FilterChain:
 
 
 def read_filter(
-    irs: list[str], samplerate: int, inputs: int, settings: FilterSettings, strict: bool = False
+    irs: list[str | FilterMaker], samplerate: int, inputs: int, settings: FilterSettings, strict: bool = False
 ) -> FilterChain:
     """Reads impulse responses and matrix files and joins them in series.
 
     Args:
-        irs: paths, applied in this order; those that end in .toml or .conf are matrix files.
+        irs: paths or makers, applied in this order; paths that end in .toml or .conf are matrix files.
         samplerate: of the signal, in hertz.
         inputs: channels of the signal.
         settings: how they are used.
@@ -137,8 +142,16 @@ def read_filter(
 
 
 def _read_one(
-    source: str, samplerate: int, inputs: int, mode: str, settings: FilterSettings, strict: bool, notes: list[str]
+    source: str | FilterMaker,
+    samplerate: int,
+    inputs: int,
+    mode: str,
+    settings: FilterSettings,
+    strict: bool,
+    notes: list[str],
 ) -> FilterMatrix:
+    if callable(source):
+        return source(samplerate, inputs, notes)
     if _is_matrix_file(source):
         if settings.offset or settings.length is not None or settings.fade_out:
             raise OptionError(

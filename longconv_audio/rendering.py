@@ -21,7 +21,7 @@ from .convolution_stage import convolved
 from .duration import Duration
 from .endpoints import check_target, is_special, raw_input, raw_output
 from .errors import NonFiniteError, OptionError, UnwritableError
-from .filter_chain import FilterChain, FilterSettings, read_filter
+from .filter_chain import FilterChain, FilterMaker, FilterSettings, read_filter
 from .output_stage import OutputStage
 from .render_settings import PRECISIONS, RenderSettings, Report
 
@@ -41,7 +41,7 @@ class Rendering:
 
     Args:
         source: path, or "-" for standard input.
-        irs: IRs and matrix files, in series.
+        irs: IRs, matrix files, and what makes filters for the input, in series.
         target: path, or "-" for standard output.
         filters: how the IRs are used.
         settings: the rest.
@@ -54,7 +54,14 @@ class Rendering:
         frames_in, frames_out: what is certain to come; None where only the end of the input will tell.
     """
 
-    def __init__(self, source: str, irs: list[str], target: str, filters: FilterSettings, settings: RenderSettings):
+    def __init__(
+        self,
+        source: str,
+        irs: list[str | FilterMaker],
+        target: str,
+        filters: FilterSettings,
+        settings: RenderSettings,
+    ):
         self._settings, self._target = settings, target
         self._began = time.perf_counter()
         check_target(source, target, settings.overwrite)

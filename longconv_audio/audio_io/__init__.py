@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from .formats import choose_subtype
     from .impulse import read_ir
     from .impulse_writer import write_ir
+    from .matrix_writer import write_matrix
     from .pcm import RawLayout
     from .reader import AudioReader
     from .writer import AudioWriter
 
-__all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir", "write_ir"]
+__all__ = ["AudioReader", "AudioWriter", "RawLayout", "choose_subtype", "read_ir", "write_ir", "write_matrix"]
 
 _HOMES = {
     "AudioReader": "reader",
@@ -22,6 +23,7 @@ _HOMES = {
     "choose_subtype": "formats",
     "read_ir": "impulse",
     "write_ir": "impulse_writer",
+    "write_matrix": "matrix_writer",
 }
 
 

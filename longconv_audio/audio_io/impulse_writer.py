@@ -7,9 +7,9 @@ import os
 
 import numpy as np
 
-from longconv_audio.errors import NonFiniteError, OptionError, UnwritableError
+from longconv_audio.errors import NonFiniteError, OptionError
 
-from .targets import open_target
+from .targets import write_bytes
 from .writer import AudioWriter
 
 
@@ -49,7 +49,7 @@ def write_ir(
     if kind in (".npy", ".txt"):
         if subtype is not None or format is not None:
             raise OptionError(f"{target}: {kind} has no format or subtype to choose: leave them out")
-        return _write_bytes(target, _as_npy(taps) if kind == ".npy" else _as_text(taps), overwrite)
+        return write_bytes(target, _as_npy(taps) if kind == ".npy" else _as_text(taps), overwrite)
     with AudioWriter(
         target,
         samplerate=samplerate,
@@ -79,17 +79,3 @@ def _as_text(taps: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savetxt(file, taps.T, fmt="%.17g")
     return file.getvalue()
-
-
-def _write_bytes(path, data: bytes, overwrite: bool) -> str:
-    target = open_target(path, overwrite)
-    try:
-        target.write(data)
-        target.finish()
-    except OSError as error:
-        target.discard()
-        raise UnwritableError(f"{target.name}: cannot be written: {error.strerror}") from error
-    except BaseException:
-        target.discard()
-        raise
-    return target.name

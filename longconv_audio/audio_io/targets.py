@@ -47,6 +47,34 @@ def open_target(target, overwrite: bool) -> FileTarget | StreamTarget:
     raise OptionError(f"{target!r} is not an output: pass a path, '-' or a binary file object")
 
 
+def write_bytes(target, data: bytes, overwrite: bool) -> str:
+    """Writes all of an output that is in memory.
+
+    Args:
+        target: as `open_target` takes it.
+        data: the whole of it.
+        overwrite: whether a file that exists may be replaced.
+
+    Returns:
+        the target's name, for messages.
+
+    Raises:
+        UnwritableError: as `open_target`, or the disk is full, the pipe broken.
+        OptionError: not a target.
+    """
+    place = open_target(target, overwrite)
+    try:
+        place.write(data)
+        place.finish()
+    except OSError as error:
+        place.discard()
+        raise UnwritableError(f"{place.name}: cannot be written: {error.strerror}") from error
+    except BaseException:
+        place.discard()
+        raise
+    return place.name
+
+
 class _Target:
     """Bytes in sequence, and where `seekable`, a second look at the first of them.
 

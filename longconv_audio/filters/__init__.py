@@ -29,9 +29,12 @@ _HOMES = {
     "Measurement": "measurement",
     # understanding
     "room_parameters": "acoustics",
+    "mean_parameters": "acoustics",
     "inspect": "inspection",
-    "loudness": "loudness",
+    "loudness": "lufs",
     "energy_decay_curve": "decay",
+    "decay_of": "decay",
+    "onset": "decay",
     "frequency_response": "spectra",
     "smooth_octaves": "spectra",
     "octave_bands": "bands",
@@ -52,10 +55,15 @@ _HOMES = {
     "reshape_decay": "tails",
     # rooms and headphones
     "shoebox": "rooms",
-    "statistical_hall": "rooms",
+    "eyring_t60": "rooms",
+    "air_absorption": "air",
+    "statistical_hall": "halls",
+    "Sofa": "sofa",
     "read_sofa": "sofa",
-    "binaural": "binaural",
-    "crossfeed": "crossfeed",
+    "hrir_at": "hrir",
+    "virtual_loudspeakers": "binaural",
+    "read_loudspeakers": "binaural",
+    "bauer_crossfeed": "crossfeed",
 }
 
 __all__ = sorted(_HOMES)

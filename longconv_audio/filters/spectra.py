@@ -39,11 +39,24 @@ def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: flo
     """
     if not fraction > 0:
         raise ValueError(f"smoothing over 1/{fraction} octave: expected a number above 0, such as 6")
-    magnitude = np.asarray(magnitude, dtype=np.float64)
-    power = magnitude**2
-    bins = power.shape[-1]
+    power = np.asarray(magnitude, dtype=np.float64) ** 2
+    # The difference of two sums may come out below 0 by their rounding.
+    return np.sqrt(np.maximum(average_octaves(power, fraction), 0.0))
+
+
+def average_octaves(values: np.ndarray, fraction: float) -> np.ndarray:
+    """The mean over a window of constant relative width about each frequency.
+
+    Args:
+        values: (..., bins), real or complex, at frequencies evenly spaced from 0.
+        fraction: as for `smooth_octaves`, and so are the windows.
+
+    Returns:
+        (..., bins).
+    """
+    bins = values.shape[-1]
     # Integrals from the first bin's lower edge to every bin's upper one; between edges they are straight lines.
-    integral = np.concatenate([np.zeros((*power.shape[:-1], 1)), np.cumsum(power, axis=-1)], axis=-1)
+    integral = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     index = np.arange(bins, dtype=np.float64)
     reach = 2.0 ** (0.5 / fraction)
     # At least a bin wide: no less is known.
@@ -52,7 +65,6 @@ def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: flo
 
     def at(edge: np.ndarray) -> np.ndarray:
         below = np.minimum(edge.astype(np.int64), bins - 1)
-        return integral[..., below] + (edge - below) * power[..., below]
+        return integral[..., below] + (edge - below) * values[..., below]
 
-    # The difference of two sums may come out below 0 by their rounding.
-    return np.sqrt(np.maximum(at(high) - at(low), 0.0) / (high - low))
+    return (at(high) - at(low)) / (high - low)

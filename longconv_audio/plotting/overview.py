@@ -1,17 +1,17 @@
-"""Pictures of what a long filter does to a sound.
-
-The numbers are prepared by functions of their own, without matplotlib; drawing comes after.
-"""
+"""What a long filter does to a sound, in one picture."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from longconv_audio.errors import UnwritableError
+from longconv_audio.filters.decay import energy_decay_curve
+
+from .reduction import envelope
+from .spectrograms import log_rows, spectrogram
+from .style import COLOURS, INK, frequency_ticks, grid, house_style, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,92 +31,18 @@ def draw_overview(path: str | os.PathLike, dry: np.ndarray, hall: np.ndarray, we
     Raises:
         UnwritableError: the file cannot be written.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     dry, hall, wet = (np.atleast_2d(x) for x in (dry, hall, wet))
     # Nothing at all is drawn as one silent sample.
     dry, hall, wet = (x if x.shape[-1] else np.zeros((len(x), 1)) for x in (dry, hall, wet))
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # the same picture whatever matplotlibrc a person keeps
-        matplotlib.rcParams.update(STYLE)
+    with house_style():
         figure = Figure(figsize=(1600 / DPI, 1000 / DPI), dpi=DPI)
         _draw_sounds(figure, {"Dry": dry, "In the hall": wet}, samplerate)
         _draw_response(figure, hall, samplerate)
         _draw_decay(figure.add_axes((RIGHT[0], ROWS[2][0], RIGHT[1], ROWS[2][1])), hall, samplerate)
-        _save(figure, Path(path))
+        save(figure, path)
 
-
-def energy_decay_curve(h: np.ndarray) -> np.ndarray:
-    """How much of an impulse response's energy is still to come, in dB of the whole.
-
-    Backward integration: M. R. Schroeder, "New Method of Measuring Reverberation Time", JASA 37(3), 1965.
-
-    Args:
-        h: (taps,), or (channels, taps), whose energies are added.
-
-    Returns:
-        (taps,): 0 dB at the start, -inf from where only zeros follow.
-    """
-    energy = np.sum(np.abs(np.atleast_2d(h)) ** 2, axis=0, dtype=np.float64)  # (taps,)
-    remaining = np.cumsum(energy[::-1])[::-1]
-    curve = np.full(remaining.shape, -np.inf)
-    np.log10(remaining / (remaining[:1] + (remaining[:1] == 0)), out=curve, where=remaining > 0)
-    return 10 * curve
-
-
-def spectrogram(x: np.ndarray, samplerate: int, window: int, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Levels over time and frequency, under a Hann window; a sine at full scale reads 0 dB.
-
-    Args:
-        x: (samples,), or (channels, samples), whose powers are averaged.
-        samplerate: in hertz.
-        window: length of the window in samples, at least 2.
-        hop: samples from one frame to the next, at least 1.
-
-    Returns:
-        times: (frames,), the middles of the frames in seconds, from 0; beyond its ends x counts as silent.
-        frequencies: (window // 2 + 1,), in hertz.
-        levels: (window // 2 + 1, frames), in dB, SILENCE_DB at the least.
-    """
-    x = np.atleast_2d(x)
-    frames = -(-x.shape[-1] // hop)
-    shape = np.hanning(window + 1)[:-1]
-    # Half a window of silence before, and enough after for the last frame.
-    after = max(0, (frames - 1) * hop + window - window // 2 - x.shape[-1])
-    padded = np.pad(x, ((0, 0), (window // 2, after)))
-    power = np.zeros((frames, window // 2 + 1))
-    for channel in padded:
-        if frames:
-            pieces = np.lib.stride_tricks.sliding_window_view(channel, window)[::hop][:frames]
-            power += np.abs(np.fft.rfft(pieces * shape)) ** 2  # (frames, bins)
-    power *= (2 / np.sum(shape)) ** 2 / len(x)
-    levels = 10 * np.log10(np.maximum(power.T, 10 ** (SILENCE_DB / 10)))  # (bins, frames)
-    return np.arange(frames) * hop / samplerate, np.fft.rfftfreq(window, 1 / samplerate), levels
-
-
-def envelope(x: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest sample in each of `columns` parts of equal length.
-
-    A waveform drawn from these shows every peak, which one drawn from every so many samples does not.
-
-    Args:
-        x: (..., samples).
-        columns: number of parts; where there are fewer samples, one part a sample.
-
-    Returns:
-        (minima, maxima), each (..., min(columns, samples)).
-    """
-    x = np.asarray(x)
-    columns = min(columns, x.shape[-1])
-    if columns == 0:
-        return x[..., :0], x[..., :0]
-    starts = np.arange(columns) * x.shape[-1] // columns
-    return np.minimum.reduceat(x, starts, axis=-1), np.maximum.reduceat(x, starts, axis=-1)
-
-
-SILENCE_DB = -200.0
-"""The level that digital silence is given: below the noise of 24 bits, and a number that can be drawn."""
 
 DPI = 150
 
@@ -129,9 +55,6 @@ ROWS = ((0.824, 0.136), (0.470, 0.332), (0.080, 0.265))
 
 Y_LABEL = (-0.115, 0.5)  # in parts of the axes, so that the labels of the left column stand in line
 
-INK = "0.15"
-LIGHT_INK = "0.55"
-COLOURS = "magma"  # luminance rises from end to end, so that it reads in grey
 LEVELS_DB = (-100.0, -20.0)
 LOWEST, HIGHEST = 50.0, 20000.0  # Hz
 EARLY_SECONDS = 0.25  # how much of the impulse response is drawn: single reflections need some room
@@ -141,27 +64,6 @@ DECAY_OCTAVES = (
     (1000.0, "1 kHz octave", "-."),
     (8000.0, "8 kHz octave", ":"),
 )
-
-STYLE = {
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 5,
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": LIGHT_INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 def _draw_sounds(figure: Figure, sounds: dict[str, np.ndarray], samplerate: int) -> None:
@@ -182,7 +84,7 @@ def _draw_sounds(figure: Figure, sounds: dict[str, np.ndarray], samplerate: int)
         axes.set(title=title, xlim=(0, seconds), ylim=(-1.1 * peak, 1.1 * peak))
         axes.locator_params(axis="y", nbins=4)
         axes.tick_params(labelbottom=False, labelleft=first)
-        _grid(axes)
+        grid(axes)
         if first:
             axes.set_ylabel("Amplitude")
             axes.yaxis.set_label_coords(*Y_LABEL)
@@ -191,7 +93,7 @@ def _draw_sounds(figure: Figure, sounds: dict[str, np.ndarray], samplerate: int)
         times, frequencies, levels = spectrogram(x, samplerate, _window(samplerate), hop)
         axes.set_facecolor("black")
         image = axes.imshow(
-            _log_rows(frequencies, levels, edges),
+            log_rows(frequencies, levels, edges),
             origin="lower",
             aspect="auto",
             cmap=COLOURS,
@@ -201,7 +103,7 @@ def _draw_sounds(figure: Figure, sounds: dict[str, np.ndarray], samplerate: int)
             extent=(-hop / 2 / samplerate, (times.size - 0.5) * hop / samplerate, 0, 1),
         )
         axes.set(xlim=(0, seconds), ylim=(0, 1), xlabel="Time (s)")
-        _frequency_ticks(axes, lowest, highest, labels=first)
+        frequency_ticks(axes, lowest, highest, labels=first)
         if first:
             axes.set_ylabel("Frequency (Hz)")
             axes.yaxis.set_label_coords(*Y_LABEL)
@@ -230,7 +132,7 @@ def _draw_response(figure: Figure, hall: np.ndarray, samplerate: int) -> None:
         axes.set(xlim=(-15 * time[-1], 1015 * time[-1] + 1e-6), ylim=(EARLY_FLOOR_DB, 3))
         axes.set_yticks((-40, -20, 0))
         axes.tick_params(labelbottom=last)
-        _grid(axes)
+        grid(axes)
         if len(levels) > 1:
             axes.text(0.985, 0.94, ("left", "right")[index], transform=axes.transAxes, ha="right", va="top")
         if index == 0:
@@ -264,7 +166,7 @@ def _draw_decay(axes: Axes, hall: np.ndarray, samplerate: int) -> None:
     axes.set_xlim(0, hall.shape[-1] / samplerate)
     axes.yaxis.set_label_coords(-0.085, 0.5)
     axes.set_yticks(range(-80, 1, 20))
-    _grid(axes)
+    grid(axes)
     axes.legend(loc="upper right", handlelength=3.2, borderaxespad=0)
 
 
@@ -279,55 +181,6 @@ def _octave(h: np.ndarray, centre: float, samplerate: int) -> np.ndarray:
     return np.fft.irfft(np.fft.rfft(h, size) * gain, size)[:, : h.shape[-1]]
 
 
-def _grid(axes: Axes) -> None:
-    axes.grid(color="0.88", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
 def _window(samplerate: int) -> int:
     """About 85 ms, a power of two: neighbouring notes of the middle octaves show as two lines."""
     return max(64, 2 ** round(np.log2(0.085 * samplerate)))
-
-
-def _log_rows(frequencies: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Levels (bins, frames) on rows between `edges`, (rows, frames), for an image with a log frequency axis.
-
-    A row that covers several bins shows the strongest of them, so that a partial stays as bright at the top
-    of the picture as at the bottom; one that lies between bins is interpolated.
-    """
-    middles = np.sqrt(edges[:-1] * edges[1:])
-    position = np.clip(np.interp(middles, frequencies, np.arange(frequencies.size)), 0, frequencies.size - 1)
-    below = np.minimum(position.astype(int), frequencies.size - 2)
-    part = (position - below)[:, None]
-    rows = (1 - part) * levels[below] + part * levels[below + 1]
-    first, last = np.searchsorted(frequencies, edges[:-1]), np.searchsorted(frequencies, edges[1:])
-    for row in np.flatnonzero(last - first > 1):
-        rows[row] = np.max(levels[first[row] : last[row]], axis=0)
-    return rows
-
-
-def _frequency_ticks(axes: Axes, lowest: float, highest: float, labels: bool) -> None:
-    """Decades labelled and the steps between them marked on an axis that runs from 0 to 1."""
-    steps = [m * 10.0**e for e in range(-1, 6) for m in range(1, 10) if lowest <= m * 10.0**e <= highest]
-    place = np.log(np.array(steps) / lowest) / np.log(highest / lowest)
-    decades = [np.isclose(np.log10(step) % 1, 0) for step in steps]
-    names = [f"{step / 1000:g} k" if step >= 1000 else f"{step:g}" for step in steps]
-    axes.set_yticks(place[decades], np.array(names)[decades] if labels else [])
-    axes.set_yticks(place[np.logical_not(decades)], minor=True)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write beside `path` under another name, then rename: no half a picture ever stands there."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.part"
-    try:
-        with open(temporary, "xb") as file:
-            try:
-                # Without the software's version the bytes do not change with every release of matplotlib.
-                figure.savefig(file, format="png", metadata={"Software": None})
-                file.close()
-                os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,17 +1,19 @@
 import itertools
 import os
 import stat
-import struct
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import pytest
 
-from longconv_audio import plotting
+from longconv_audio.audio_io.targets import FileTarget
 from longconv_audio.errors import UnwritableError
-from longconv_audio.plotting import draw_overview, energy_decay_curve, envelope, spectrogram
+from longconv_audio.filters import energy_decay_curve
+from longconv_audio.plotting import SILENCE_DB, draw_overview, envelope, overview, spectrogram
+from longconv_audio.plotting.spectrograms import log_rows
+from longconv_audio.plotting.style import save
+from tests.plotting.files import png
 
 RATE = 48000
 
@@ -94,7 +96,7 @@ class TestSpectrogram:
         assert not frames or np.max(levels) > -60
 
     def test_silence_has_a_floor(self):
-        assert np.all(spectrogram(np.zeros(1000), RATE, 64, 64)[2] == plotting.SILENCE_DB)
+        assert np.all(spectrogram(np.zeros(1000), RATE, 64, 64)[2] == SILENCE_DB)
 
 
 class TestEnvelope:
@@ -127,29 +129,12 @@ class TestLogRows:
         for bin_ in (10, 100, 800):
             levels = np.full((1025, 2), -100.0)
             levels[bin_] = 0.0
-            rows = plotting._log_rows(frequencies, levels, edges)
+            rows = log_rows(frequencies, levels, edges)
             row = int(np.argmax(rows[:, 0]))
             assert rows.shape == (300, 2)
             spacing = max(RATE / 2048, edges[row + 1] - edges[row])
             assert abs(np.sqrt(edges[row] * edges[row + 1]) - frequencies[bin_]) <= spacing
             assert rows[row, 0] > -15
-
-
-def png(path):
-    """Size and decoded scan lines of an 8-bit PNG; every chunk's checksum is verified."""
-    data = path.read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    position, header, body, last = 8, b"", b"", b""
-    while position < len(data):
-        (length,) = struct.unpack(">I", data[position : position + 4])
-        last, chunk = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
-        (checksum,) = struct.unpack(">I", data[position + 8 + length : position + 12 + length])
-        assert zlib.crc32(last + chunk) == checksum
-        header = chunk if last == b"IHDR" else header
-        body += chunk if last == b"IDAT" else b""
-        position += 12 + length
-    assert last == b"IEND"
-    return struct.unpack(">II", header[:8]), zlib.decompress(body)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +170,7 @@ class TestDrawOverview:
 
         axes = Figure().add_subplot()
         hall = np.atleast_2d(exponential(0.3, 0.5))
-        plotting._draw_decay(axes, hall, RATE)
+        overview._draw_decay(axes, hall, RATE)
         assert axes.get_title().endswith("60 dB after 0.30 s")
         assert axes.lines[-1].get_xdata()[0] == pytest.approx(0.3, abs=0.001)
 
@@ -193,7 +178,7 @@ class TestDrawOverview:
         from matplotlib.figure import Figure
 
         axes = Figure().add_subplot()
-        plotting._draw_decay(axes, np.ones((1, 1000)), RATE)
+        overview._draw_decay(axes, np.ones((1, 1000)), RATE)
         assert "after" not in axes.get_title()
 
     @pytest.mark.parametrize(("samples", "taps", "samplerate"), [(0, 0, RATE), (1, 1, 8000), (4000, 3000, 100)])
@@ -219,19 +204,17 @@ class TestDrawOverview:
         (tmp_path / "file").write_bytes(b"")
         path = tmp_path / place
         with pytest.raises(UnwritableError) as caught:
-            plotting._save(Figure(), path)
-        assert str(caught.value).startswith(f"cannot write {path}: ")
+            save(Figure(), path)
+        assert str(caught.value).startswith(f"{path}: ")
         assert "\n" not in str(caught.value)
         assert os.listdir(tmp_path) == ["file"]
 
     def test_a_failure_midway_leaves_the_old_file(self, tmp_path, sounds, monkeypatch):
-        from matplotlib.figure import Figure
-
-        def full(self, file, **options):
-            file.write(b"half a pic")
+        def full(self, data):
+            self._file.write(data[:10])
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(Figure, "savefig", full)
+        monkeypatch.setattr(FileTarget, "write", full)
         path = tmp_path / "overview.png"
         path.write_bytes(b"old")
         with pytest.raises(UnwritableError, match="No space left on device"):
