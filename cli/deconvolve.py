@@ -115,7 +115,9 @@ def deconvolve(
             _refuse_existing(output)
         flat = found.harmonics.reshape(-1, found.harmonics.shape[-1])
         write_ir(harmonics_output, flat, rate, overwrite=overwrite)
-    facts = {key: value for key, value in asdict(found).items() if key not in ("taps", "harmonics", "latency", "warnings")}
+    facts = {
+        key: value for key, value in asdict(found).items() if key not in ("taps", "harmonics", "latency", "warnings")
+    }
     write_filter(
         output,
         found.taps,

@@ -67,7 +67,7 @@ def excitation_of(
     """An excitation from its samples, where nothing else is known of it.
 
     Args:
-        samples: (samples,) or (channels, samples) of which one channel has sound: one pass.
+        samples: (samples,) or (channels, samples), all that have sound alike: one pass.
         samplerate: in hertz.
         start, end: its lowest and highest frequency in hertz; None takes them from its spectrum. Where both are given
             and it is an exponential sweep from the one to the other, its harmonics can be told apart.
@@ -80,8 +80,10 @@ def excitation_of(
     """
     samples = np.atleast_2d(np.asarray(samples, dtype=np.float64))
     sounding = np.flatnonzero(np.abs(samples).max(axis=1, initial=0.0))
+    if len(sounding) and (samples[sounding] == samples[sounding[0]]).all():
+        sounding = sounding[:1]
     if len(sounding) != 1:
-        found = f"{len(sounding)} channels that sound" if len(sounding) else "nothing but silence"
+        found = f"{len(sounding)} channels that sound, and differ" if len(sounding) else "nothing but silence"
         raise UnreadableError(
             f"{name}: {found}: expected one pass of the excitation in one channel (a sweep by longconv may have more: "
             "its comment says what it is, unless --start, --end or --repeats is given)"

@@ -125,11 +125,12 @@ def test_sweeps_by_other_tools():
     found = excitation_of(padded, 8000, start=60, end=3000)
     assert np.isclose(found.rate_seconds, 0.4, rtol=1e-3)
     assert found.band == (60, 3000)
+    assert np.array_equal(excitation_of(np.stack([padded, padded]), 8000).signal, x[1:-1] if x[-1] == 0 else x[1:])
     t = np.arange(8000) / 8000
     assert excitation_of(np.sin(np.pi * 3000 * t**2), 8000, start=60, end=3000).rate_seconds is None
     for samples, options, error, words in (
         (np.zeros(100), {}, UnreadableError, "silence"),
-        (np.ones((2, 100)), {}, UnreadableError, "2 channels that sound"),
+        (np.eye(2), {}, UnreadableError, "2 channels that sound, and differ"),
         (padded, {"repeats": 0}, OptionError, "--repeats 0"),
         (padded, {"start": 3000, "end": 60}, OptionError, "--start below --end"),
         (padded, {"end": 5000}, OptionError, "half the sample rate"),
