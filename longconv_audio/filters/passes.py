@@ -84,7 +84,7 @@ class Passes:
         return np.stack([part.mean(axis=0) for part in self.each(start, length)])
 
     def _part(self, begin: int, length: int) -> np.ndarray:
-        return np.take(self._responses, range(begin, begin + length), axis=-1, mode="wrap")
+        return np.take(self._responses, np.arange(begin, begin + length), axis=-1, mode="wrap")
 
     def _locate(self) -> int:
         """The sample about which the first response has most of its energy."""

@@ -9,54 +9,12 @@ import scipy.signal
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
 from longconv_audio.filters import Sweep, deconvolve, excitation_of
-from longconv_audio.filters.clipping import find_clipping
-from longconv_audio.filters.drift import on_players_clock
-
-RATE = 16_000
-SWEEP = Sweep(RATE, start=14, end=7600, seconds=3, after=0.7, before=0.2)
+from tests.filters.measuring import RATE, SWEEP, decay, error_db, played
 
 
 @pytest.fixture
 def room(rng):
-    """A direct sound and a decay of 60 dB in half a second."""
-    taps = RATE // 2
-    h = 0.1 * rng.standard_normal(taps) * 10 ** (-3 * np.arange(taps) / taps)
-    h[:30] = 0
-    h[0] = 1
-    return h
-
-
-def played(sweep, *responses):
-    """What one microphone records of speakers with these responses."""
-    x = sweep.signal()
-    longest = max(map(len, responses))
-    same = [np.pad(h, (0, longest - len(h))) for h in responses]
-    return scipy.signal.fftconvolve(x, np.stack(same), axes=-1).sum(axis=0)
-
-
-def error_db(found, h, response=0, delay=0):
-    """The error's energy over the response's, in dB, within the band; gain and place as the measurement has them."""
-    points = scipy.fft.next_fast_len(2 * max(found.taps.shape[1], len(h)), real=True)
-    frequencies = scipy.fft.rfftfreq(points, 1 / found.samplerate)
-    inside = (frequencies >= found.band[0]) & (frequencies <= found.band[1])
-    place = np.exp(-2j * np.pi * frequencies / found.samplerate * (found.lead + delay))
-    expected = (scipy.fft.rfft(h, points) * place)[inside]
-    error = scipy.fft.rfft(found.taps[response], points)[inside] - expected
-    return 10 * np.log10(np.sum(np.abs(error) ** 2) / np.sum(np.abs(expected) ** 2))
-
-
-def drifted(y, part):
-    """Samples taken at n / (1 + part): a sum of 128 windowed sincs, good to -100 dB below 0.95 of half the rate."""
-    t = np.arange(int(len(y) * (1 + part))) / (1 + part)
-    whole = np.floor(t).astype(int)
-    rest = t - whole
-    reach = 64
-    padded = np.pad(y, (reach, reach + 2))
-    out = np.zeros(len(t))
-    for tap in range(1 - reach, reach + 1):
-        u = tap - rest
-        out += padded[whole + tap + reach] * np.sinc(u) * np.cos(0.5 * np.pi * u / (reach + 1)) ** 2
-    return out
+    return decay(rng)
 
 
 def test_a_wire_has_a_gain_of_one():
@@ -122,99 +80,6 @@ def test_repeats_gain_3_db_per_doubling(room, rng):
     assert -3.5 < errors[2] - errors[1] < -2.5
 
 
-@pytest.mark.parametrize("ppm", [100.0, -43.0])
-def test_drift_between_repeats_is_found_and_taken_out(room, ppm):
-    sweep = Sweep(RATE, start=14, end=7000, seconds=3, after=0.7, before=0.2, repeats=2)
-    y = drifted(played(sweep, room), ppm * 1e-6)
-    assert error_db(deconvolve(y, RATE, sweep, drift="none"), room) > -10
-    found = deconvolve(y, RATE, sweep)
-    assert found.drift_by == "repeats"
-    assert abs(found.drift_ppm - ppm) < 1e-3
-    assert error_db(found, room) < -60
-    assert error_db(deconvolve(y, RATE, sweep, drift=ppm), room) < -60
-
-
-def test_drift_within_one_sweep(room, rng):
-    sweep = Sweep(RATE, start=14, end=7000, seconds=6, after=0.7)
-    y = drifted(played(sweep, room), 100e-6)
-    found = deconvolve(y + 1e-4 * rng.standard_normal(len(y)), RATE, sweep)
-    assert found.drift_by == "compactness"
-    assert abs(found.drift_ppm - 100) < 0.05
-    assert error_db(found, room) < -45
-    # What is left is a delay of a few thousandths of a sample, which the start of a sweep does not fix any better.
-    assert min(error_db(found, room, delay=delay) for delay in np.linspace(-0.005, 0.005, 21)) < -60
-    assert error_db(deconvolve(y, RATE, sweep, drift="none"), room) > -10
-    # Equal clocks, and a signal whose schedule is not known: nothing is made up.
-    assert deconvolve(played(sweep, room), RATE, sweep).drift_ppm is None
-
-
-def test_resampling_to_the_players_clock():
-    t = np.arange(40_000)
-    for ppm in (300, -20):
-        tone = np.sin(2 * np.pi * 0.3 * t / (1 + ppm * 1e-6))
-        found = on_players_clock(tone[None], ppm * 1e-6)[0, 1000:38_000]
-        assert np.abs(found - np.sin(2 * np.pi * 0.3 * t[1000:38_000])).max() < 1e-4
-
-
-class TestDistortion:
-    # A cubic's third harmonic ends at the rate's half: nothing is folded back.
-    SWEEP = Sweep(48_000, start=14, end=7900, seconds=6, after=0.5, level=-3)
-
-    def test_of_a_cubic(self, rng):
-        a, amplitude = 0.2, 10 ** (-3 / 20)
-        x = self.SWEEP.signal()[0]
-        y = x + a * x**3
-        found = deconvolve(y + 1e-5 * rng.standard_normal(len(y)), 48_000, self.SWEEP, drift="none")
-        # (A sin)^3 = A^3 (3 sin - sin of three times the angle) / 4.
-        gain = 1 + 0.75 * a * amplitude**2
-        thd = 100 * 0.25 * a * amplitude**2 / gain
-        assert error_db(found, np.array([gain])) < -60
-        distortion = found.distortion[0]
-        bands = [band for band in distortion.bands if 3 * band.frequency < 6000]
-        assert len(bands) > 15
-        for band in bands:
-            assert abs(band.thd_percent / thd - 1) < 0.05
-            assert abs(band.orders_percent[1] / thd - 1) < 0.05
-            assert abs(band.thd_db - 20 * np.log10(thd / 100)) < 0.4
-            assert (band.orders_percent[2] or 0) < 0.01 * thd  # no fourth harmonic
-            assert band.noise_percent < 0.1
-        assert abs(distortion.orders_percent[1] / thd - 1) < 0.05
-        third = found.harmonics[1, 0]
-        assert abs(int(np.abs(third).argmax()) - found.lead) <= 1
-
-    def test_of_a_square_and_of_nothing(self, rng):
-        a, amplitude = 0.05, 10 ** (-3 / 20)
-        x = self.SWEEP.signal()[0]
-        noise = 1e-5 * rng.standard_normal(len(x))
-        found = deconvolve(x + a * x**2 + noise, 48_000, self.SWEEP, drift="none").distortion[0]
-        middle = [band for band in found.bands if 30 < band.frequency < 3000]
-        assert len(middle) > 15
-        for band in middle:
-            assert abs(band.orders_percent[0] / (100 * 0.5 * a * amplitude) - 1) < 0.05
-        clean = deconvolve(x + noise, 48_000, self.SWEEP, drift="none").distortion[0]
-        assert all(band.thd_percent is None or band.thd_percent < 0.01 for band in clean.bands)
-        assert deconvolve(x, 48_000, self.SWEEP, drift="none", orders=1).distortion is None
-
-    def test_beside_a_room_noise_and_drift(self, room, rng):
-        """All at once, as the world has it."""
-        sweep = Sweep(RATE, start=14, end=2600, seconds=4, after=0.7, repeats=2)
-        x = sweep.signal()[0]
-        y = drifted(scipy.signal.fftconvolve(x + 0.1 * x**3, room), 100e-6)
-        gain = 1 + 0.075 * 10 ** (-6 / 10)
-        found = deconvolve(y, RATE, sweep)
-        assert abs(found.drift_ppm - 100) < 1e-3
-        assert error_db(found, gain * room) < -60
-        found = deconvolve(y + 1e-2 * rng.standard_normal(len(y)), RATE, sweep)
-        low, high = found.band
-        variance = 1e-4 / 2 * 4 * (high**2 - low**2) / (10 ** (-6 / 10) * sweep.rate_seconds * RATE**3)
-        # The response beyond the band is no part of the comparison.
-        points = np.abs(scipy.fft.rfft(room, 1 << 16)) ** 2
-        inside = slice(round(low / RATE * (1 << 16)), round(high / RATE * (1 << 16)))
-        energy = gain**2 * 2 * np.sum(points[inside]) / (1 << 16)
-        expected = 10 * np.log10(variance * found.taps.shape[1] / energy)
-        assert abs(error_db(found, gain * room) - expected) < 1
-
-
 def test_channels_in_turn(room, rng):
     sweep = Sweep(RATE, start=60, end=7000, seconds=1, after=0.7, before=0.1, repeats=2, channels=2)
     left = [room, np.concatenate([np.zeros(9), 0.5 * room])]
@@ -245,25 +110,6 @@ def test_any_signal_will_do(room, rng):
     assert error_db(found, room) < -55
     foreign = excitation_of(SWEEP.signal(), RATE)
     assert error_db(deconvolve(played(SWEEP, room), RATE, foreign), room) < -50
-
-
-def test_clipping_is_found():
-    t = np.arange(RATE) / RATE
-    tone = 0.9 * np.sin(2 * np.pi * 101 * t)
-    assert find_clipping(tone, RATE) == []
-    # Low tones in few bits have flat tops without being clipped.
-    coarse = np.round(np.sin(2 * np.pi * 20 * t) * 3000) / 32_768
-    assert np.count_nonzero(coarse == coarse.max()) > 3
-    assert find_clipping(coarse, RATE) == []
-    clipped = np.stack([tone, np.clip(tone, -0.5, 0.6)])
-    clipped[1, : RATE // 2] = 0
-    (found,) = find_clipping(clipped, RATE)
-    assert found.channel == 2
-    assert found.samples == np.count_nonzero((clipped[1] == 0.6) | (clipped[1] == -0.5))
-    assert 0.5 <= found.first_seconds < 0.51
-    assert math.isclose(found.level, 0.6) or math.isclose(found.level, 0.5)
-    y = played(SWEEP, np.ones(1))
-    assert "channel 1" in deconvolve(np.clip(2 * y, -0.7, 0.7), RATE, SWEEP).warnings[0]
 
 
 def test_refusals(rng):
