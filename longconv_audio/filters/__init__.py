@@ -25,8 +25,11 @@ _HOMES = {
     # measurement
     "Sweep": "sweeps",
     "exponential_sweep": "sweeps",
-    "read_sweep": "sweeps",
+    "read_sweep": "sweep_files",
+    "Excitation": "excitation",
+    "excitation_of": "excitation",
     "deconvolve": "deconvolution",
+    "Measurement": "measurement",
     # understanding
     "room_parameters": "acoustics",
     "mean_parameters": "acoustics",
