@@ -173,13 +173,12 @@ def _lundeby(total: np.ndarray, samplerate: float) -> tuple[tuple[float, float] 
     floor = max(noise, depth)
     if peak < floor * 10 ** (MARGIN_DB / 10):
         return None, noise, length, f"it falls by less than {MARGIN_DB:g} dB to its noise or end"
-    knee, most = None, np.inf
+    knee, most, highest = None, np.inf, 10 * np.log10(peak) + LINE_ABOVE_DB
     for _ in range(ROUNDS):
-        line = _fit(total, width, noise, floor * 10 ** (MARGIN_DB / 10), most)
-        while line is None and width > 1:
-            width //= 2
-            line = _fit(total, width, noise, floor * 10 ** (MARGIN_DB / 10), most)
-        if line is None or line[0] > 10 * np.log10(peak) + LINE_ABOVE_DB:
+        line = _fit_in_shorter(total, width, noise, floor * 10 ** (MARGIN_DB / 10), most)
+        if line is None or line[0] > highest:  # the late decay is a cut above the noise: all of the decay, then
+            line = _fit_in_shorter(total, width, noise, floor * 10 ** (MARGIN_DB / 10), np.inf)
+        if line is None or line[0] > highest:
             return None, noise, length, "it falls too fast, or too little, for a line to be fitted"
         level, slope = line
         if not slope < 0:
@@ -198,6 +197,15 @@ def _lundeby(total: np.ndarray, samplerate: float) -> tuple[tuple[float, float] 
         width = max(1, min(round(-10 / slope / INTERVALS), length // FEWEST))
         most = floor * 10 ** ((MARGIN_DB + LATE_DB) / 10)
     return line, noise, min(round(knee), length), None
+
+
+def _fit_in_shorter(total: np.ndarray, width: int, noise: float, least: float, most: float):
+    """`_fit` over intervals as long as `width`, or the longest shorter ones of which there are enough."""
+    line = _fit(total, width, noise, least, most)
+    while line is None and width > 1:
+        width //= 2
+        line = _fit(total, width, noise, least, most)
+    return line
 
 
 def _fit(total: np.ndarray, width: int, noise: float, least: float, most: float) -> tuple[float, float] | None:
