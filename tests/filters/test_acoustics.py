@@ -228,7 +228,7 @@ def test_channels_and_their_mean():
 def test_a_response_cut_off_far_above_its_noise(rng):
     # As of a synthetic room that was measured: the decay ends in a cliff, and nothing late is left to fit a line to.
     h = noise_tail(rng, 0.3, 2.0)
-    h[round(0.4 * RATE) :] = 0
+    h[round(0.32 * RATE) :] = 0
     h += 1e-9 * rng.standard_normal(h.size)
     for band in by_name(h, bands=octave_bands(1, 1000, 8000)).values():
         for time in (band.t20, band.t30):
