@@ -56,6 +56,13 @@ def test_blocks_give_what_the_whole_gives(rate, rng):
     assert abs(meter.result().integrated - theirs) < 0.01
 
 
+def test_a_rate_too_low_for_the_weighting():
+    found = loudness(sine(-23, 5, 3000), 3000)
+    assert (found.integrated, found.range) == (None, None)
+    assert "at 3000 Hz" in found.missing["integrated"]
+    assert abs(loudness(sine(-23, 5, 4000), 4000).integrated + 23) < 0.3
+
+
 def test_what_has_none(monkeypatch):
     found = loudness(sine(-23, 0.39), 48_000)
     assert (found.integrated, found.range) == (None, None)
