@@ -36,6 +36,12 @@ def test_range():
     assert abs(loudness(x, 48_000).range - 10) < 1
 
 
+def test_range_is_from_a_tenth_to_a_twentieth_below_the_top():
+    # Short-term blocks of 3 s: eight in a hundred are soft, which is below the tenth; eight more are loud.
+    parts = [sine(level, seconds, 8000, 1) for level, seconds in ((-35, 16), (-25, 168), (-20, 16))]
+    assert abs(loudness(np.concatenate(parts, axis=1), 8000).range - 5) < 0.2
+
+
 def test_surround_channels_weigh_more_and_the_lfe_nothing():
     six = np.zeros((6, 48_000 * 2))
     six[3] = sine(0, 2)[0]
