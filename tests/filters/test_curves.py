@@ -162,6 +162,9 @@ def test_slopes_and_bandwidths():
     assert (shelf.frequency, shelf.q) == (100, shelf_q(1.0, 6.0))
     plain = read("Filter 1: ON LS Fc 100 Hz Gain 6 dB").filters[0]
     assert (plain.frequency, plain.q) == (100, shelf_q(0.9, 6.0))
+    assert [read(f"Filter 1: ON {kind} Fc 100 Hz").filters[0].q for kind in ("NO", "LP", "HP")] == pytest.approx(
+        [30, 0.5**0.5, 0.5**0.5]
+    )
     corners = read("Filter 1: ON LS 6dB Fc 100 Hz Gain 6 dB\nFilter 2: ON HS 6dB Fc 100 Hz Gain -6 dB").filters
     assert corners[0].frequency * corners[1].frequency == pytest.approx(100**2)
     assert corners[0].frequency == pytest.approx(100 * 10 ** (6 / 40))

@@ -66,6 +66,26 @@ def test_the_direct_sound_and_six_reflections_are_where_geometry_has_them():
     assert np.abs(h[: int(first) - 66]).max() < 1e-5 * np.abs(h).max()
 
 
+def test_eyring_weighs_each_wall_by_its_own_area():
+    x, y, z = SIZE
+    areas = {"west": y * z, "east": y * z, "south": x * z, "north": x * z, "floor": x * y, "ceiling": x * y}
+    for wall, area in areas.items():
+        absorption = dict.fromkeys(WALLS, 0.1) | {wall: 0.9}
+        total = sum(areas.values())
+        mean = (0.1 * (total - area) + 0.9 * area) / total
+        expected = 24 * math.log(10) / SPEED * x * y * z / (-total * math.log(1 - mean))
+        assert eyring_t60(SIZE, absorption)["1k"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_highpass_is_butterworths():
+    options = {"absorption": 1.0, "seconds": 0.5}
+    plain = np.abs(np.fft.rfft(shoebox(SIZE, SOURCE, RECEIVER, RATE, highpass=0, **options), RATE))
+    passed = np.abs(np.fft.rfft(shoebox(SIZE, SOURCE, RECEIVER, RATE, highpass=50, **options), RATE))
+    for frequency in (25, 50, 100, 1000):
+        expected = 1 / math.sqrt(1 + (50 / frequency) ** 4)
+        assert passed[frequency] / plain[frequency] == pytest.approx(expected, abs=1e-3)
+
+
 def test_a_room_that_swallows_all_has_the_direct_sound_alone():
     h = shoebox(SIZE, (1, 1, 1), (2, 1, 1), 34_300, absorption=1.0, seconds=0.05, highpass=0)
     assert abs(h.sum() - 1) < 1e-4  # 1 at a metre

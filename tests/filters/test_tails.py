@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from longconv_audio.errors import OptionError
 from longconv_audio.filters import extend, octave_bands, reshape_decay, split_octaves
@@ -54,6 +55,20 @@ class TestExtend:
         found = {tail.band: tail for tail in bands}
         assert found["1k"].t60 == found["1k"].new_t60 == pytest.approx(1.0, rel=0.05)
         assert found["1k"].knee == pytest.approx(DELAY / RATE + 50 / 60, rel=0.05)
+
+    def test_the_spectrum_within_a_band_goes_on(self, rng):
+        # The upper third of the octave at 1 kHz is louder than the lower one.
+        h = decay(rng, seconds=1.5)[0]
+        h = 0.2 * h + scipy.signal.sosfilt(scipy.signal.butter(4, 1000, "highpass", fs=RATE, output="sos"), h)
+        extended, _ = extend(h + 1e-3 * rng.standard_normal(h.size), RATE)
+
+        def tilt(part):
+            power = np.abs(np.fft.rfft(part * np.hanning(part.size), RATE)) ** 2
+            return 10 * np.log10(power[1130:1400].mean() / power[720:880].mean())
+
+        early, late = tilt(extended[DELAY : DELAY + RATE // 2]), tilt(extended[DELAY + RATE :])
+        assert early > 8
+        assert abs(late - early) < 2.5
 
     def test_by_seed_and_by_length(self, rng):
         h = decay(rng, 0.5)[0]
