@@ -12,6 +12,9 @@ from longconv_audio.errors import NonFiniteError, OptionError
 from .targets import write_bytes
 from .writer import AudioWriter
 
+# The least and the largest magnitude of single precision.
+LEAST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 
 def write_ir(
     target,
@@ -39,7 +42,8 @@ def write_ir(
 
     Raises:
         UnwritableError: exists, no such folder, not allowed, disk full, pipe broken.
-        OptionError: what the format cannot hold: taps beyond full scale in integers, a subtype it has not.
+        OptionError: what the format cannot hold: taps beyond full scale in integers, or beyond single precision in
+            FLOAT; a subtype it has not.
         NonFiniteError: a tap is NaN or infinite.
     """
     taps = np.atleast_2d(np.asarray(taps, dtype=np.float64))
@@ -64,6 +68,11 @@ def write_ir(
             raise OptionError(
                 f"{writer.name}: {writer.subtype} cannot hold a tap of {peak:.4g}, beyond 1: write float WAV, .npy or "
                 ".txt, or normalize the filter"
+            )
+        if writer.subtype == "FLOAT" and peak and not LEAST <= peak <= LARGEST:
+            raise OptionError(
+                f"{writer.name}: FLOAT holds levels from {LEAST:.2g} to {LARGEST:.2g}, and the largest tap is "
+                f"{peak:.4g}: write DOUBLE, .npy or .txt, or normalize the filter"
             )
         writer.write(taps)
     return writer.name

@@ -23,11 +23,17 @@ def test_what_is_refused(tmp_path):
         write_ir(tmp_path / "h.wav", np.array([1.0, np.nan]), 48_000)
     with pytest.raises(OptionError, match="PCM_24 cannot hold a tap of 3"):
         write_ir(tmp_path / "h.wav", np.array([3.0]), 48_000, subtype="PCM_24")
+    for level in (1e39, 1e-50):  # infinity and silence in single precision
+        with pytest.raises(OptionError, match=f"the largest tap is {level:.4g}: write DOUBLE"):
+            write_ir(tmp_path / "h.wav", np.array([level, 0.0]), 48_000)
     with pytest.raises(OptionError, match="no format or subtype"):
         write_ir(tmp_path / "h.txt", np.array([3.0]), 48_000, subtype="PCM_24")
     with pytest.raises(UnwritableError, match="does not exist"):
         write_ir(tmp_path / "no" / "h.npy", np.ones(3), 48_000)
     assert not list(tmp_path.iterdir())
+    for level in (1e39, 1e-50):
+        write_ir(tmp_path / "d.wav", np.array([level, 0.0]), 48_000, subtype="DOUBLE", overwrite=True)
+        assert read_ir(tmp_path / "d.wav").taps[0, 0] == level
     write_ir(tmp_path / "h.npy", np.ones(3), 48_000)
     with pytest.raises(UnwritableError, match="exists"):
         write_ir(tmp_path / "h.npy", np.ones(4), 48_000)
