@@ -59,7 +59,7 @@ def eq(
     """
     target = Target(output, rate, subtype, overwrite, json, quiet)
     from longconv_audio.filters.curves import read_curve
-    from longconv_audio.filters.equalizer import equalizer, equalizer_latency, measure_curve
+    from longconv_audio.filters.equalization import equalizer, equalizer_latency, measure_curve
 
     part = share(phase, mix)
     wanted = read_curve(curve)

@@ -20,8 +20,8 @@ _HOMES = {
     "plan_bands": "orders",
     "hilbert": "phase_shifters",
     "delay": "phase_shifters",
-    "equalizer": "equalizer",
-    "measure_curve": "equalizer",
+    "equalizer": "equalization",
+    "measure_curve": "equalization",
     # measurement
     "Sweep": "sweeps",
     "exponential_sweep": "sweeps",

@@ -8,7 +8,7 @@ import scipy.signal
 
 from longconv_audio.errors import OptionError
 from longconv_audio.filters.curves import Curve, read_curve
-from longconv_audio.filters.equalizer import equalizer, equalizer_latency, measure_curve
+from longconv_audio.filters.equalization import equalizer, equalizer_latency, measure_curve
 
 RATE = 48_000
 POINTS = Curve.of_points([20, 63, 100, 1000, 10_000, 20_000], [5, 0, -6, 0, 3, -3])
