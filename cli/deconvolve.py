@@ -50,7 +50,11 @@ def deconvolve(
     ] = Align.direct,
     lead: Annotated[
         str | None,
-        _option("How much to keep ahead of time zero.", RESPONSE, show_default="three periods of the lowest frequency"),
+        _option(
+            "How much to keep ahead of time zero.",
+            RESPONSE,
+            show_default="five periods of the lowest frequency, 200 ms at most",
+        ),
     ] = None,
     length: Annotated[
         str | None, _option("Of the response, lead included.", RESPONSE, show_default="the silence after the sweep")

@@ -20,8 +20,9 @@ from .sweeps import Sweep
 ALIGNMENTS = ("direct", "start")
 
 # Unless told, as much is kept before the direct sound as the band-limited response rings there: so many periods of
-# the band's lowest frequency leave less than -60 dB of it outside. At most so many seconds, where there is no lowest.
-LEAD_PERIODS, LONGEST_LEAD = 3.0, 0.2
+# the band's lowest frequency leave less than -60 dB of it outside, of a band of five octaves, too. At most so many
+# seconds: wider bands have less of their energy there.
+LEAD_PERIODS, LONGEST_LEAD = 5.0, 0.2
 
 # What is recorded after a sweep should be as long as this, in seconds; responses end there or later.
 SHORTEST_TAIL = 0.25
@@ -60,7 +61,7 @@ def deconvolve(
         method: "inversion" or "inverse-filter", as `inverse_spectrum` has them.
         align: "direct" puts the earliest direct sound `lead` samples from the start, "start" the instant at which the
             first sweep would have come with no delay at all, where player and recorder started together.
-        lead: in samples; None is three periods of the band's lowest frequency, 0.2 s at the most.
+        lead: in samples; None is five periods of the band's lowest frequency, 0.2 s at the most.
         length: of the responses in samples, lead included; None is what was recorded after the last sweep.
         drift: "auto" measures the drift of the clocks and takes it out, "none" leaves it, a number is the drift in
             ppm that is taken out.

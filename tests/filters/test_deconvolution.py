@@ -34,6 +34,12 @@ def test_a_wire_has_a_gain_of_one():
     assert found.noise_db == [None]
 
 
+@pytest.mark.parametrize(("start", "end"), [(30, 7600), (200, 7600), (96, 3838)])
+def test_narrower_sweeps_are_a_wire_within_their_band(start, end):
+    found = deconvolve((sweep := Sweep(RATE, start=start, end=end, seconds=2, after=0.5)).signal(), RATE, sweep)
+    assert error_db(found, np.ones(1)) < -60
+
+
 def test_a_room_is_itself_to_below_60_db(room):
     y = played(SWEEP, room)
     found = deconvolve(y, RATE, SWEEP)
