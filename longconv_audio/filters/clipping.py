@@ -12,7 +12,7 @@ RUN = 3
 # Of the extreme: what a converter's rounding spreads.
 TOLERANCE = 1e-6
 
-# In steps of the sample format: a smooth peak that rounding makes flat for 3 samples falls by fewer beside them.
+# In steps of the sample format, or in tolerances: a smooth peak that is flat for 3 samples falls by fewer beside them.
 STEPS = 10
 
 
@@ -70,7 +70,7 @@ def _flat_tops(x: np.ndarray) -> np.ndarray:
     if not len(begins):
         return marks
     beside = np.minimum(x[np.maximum(begins - 1, 0)], x[np.minimum(ends, len(x) - 1)])
-    steep = extreme - beside > STEPS * _step(x)
+    steep = extreme - beside > STEPS * max(_step(x), TOLERANCE * extreme)
     for begin, end in zip(begins[steep], ends[steep], strict=True):
         marks[begin:end] = True
     return marks

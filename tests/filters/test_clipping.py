@@ -17,6 +17,8 @@ def test_clipping_is_found():
     coarse = np.round(np.sin(2 * np.pi * 20 * t) * 3000) / 32_768
     assert np.count_nonzero(coarse == coarse.max()) > 3
     assert find_clipping(coarse, RATE) == []
+    for rate, samples in ((96_000, np.float64), (192_000, np.float32)):
+        assert find_clipping((0.7 * np.sin(2 * np.pi * 11 * np.arange(rate) / rate)).astype(samples), rate) == []
     clipped = np.stack([tone, np.clip(tone, -0.5, 0.6)])
     clipped[1, : RATE // 2] = 0
     (found,) = find_clipping(clipped, RATE)
