@@ -67,7 +67,6 @@ def cases(quick: bool) -> list[Case]:
     sweep = filters.Sweep(samplerate=RATE, seconds=seconds, after=1.0)
     room = decaying_noise(rng, 1, RATE // 2)[0].astype(np.float64)
     recording = scipy.signal.oaconvolve(sweep.signal(), room[None], axes=-1)
-    excitation = filters.excitation_of(sweep.signal(), RATE, start=sweep.start, end=sweep.end)
     stereo = decaying_noise(rng, 2, (1 if quick else 3) * RATE).astype(np.float64)
     found = [
         Case(
@@ -88,7 +87,7 @@ def cases(quick: bool) -> list[Case]:
         ),
         Case(
             f"deconvolution of a sweep of {seconds:g} s",
-            lambda: filters.deconvolve(recording, RATE, excitation, drift="none"),
+            lambda: filters.deconvolve(recording, RATE, sweep.excitation(), drift="none"),
         ),
         Case("room parameters, 2 channels, octaves", lambda: filters.room_parameters(stereo, RATE)),
         Case("correction, 2 channels", lambda: filters.invert(stereo, RATE)),
