@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 1000  # of data in a panel: about one a pixel
 MOST_DOTS = 64  # samples that are drawn one by one
+MINUS, SUPERSCRIPT = "\N{MINUS SIGN}", str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DECAY_DB, SPECTROGRAM_DB = 100.0, 90.0  # the most of a level axis
 
 
@@ -61,12 +62,13 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
         axes.set(xlim=time_limits(scale * view.seconds), ylim=(-1.08 * largest, 1.08 * largest))
         axes.locator_params(axis="y", nbins=4 if part.height > 0.6 else 2)
         if exponent:  # as many zeros would run into the axis' label
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**exponent:g}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**exponent:g}".replace("-", MINUS))
         axes.tick_params(labelbottom=index + 1 == len(channels))
         grid(axes)
         if index == 0:
             name_panel(axes, place, "Waveform", above=STRIP_GAP if len(channels) > 1 else 0.0)
-            label_strips(axes, place, part, f"Amplitude ($10^{{{exponent}}}$)" if exponent else "Amplitude")
+            power = f" (10{str(exponent).translate(SUPERSCRIPT)})" if exponent else ""
+            label_strips(axes, place, part, f"Amplitude{power}")
         if len(channels) > 1:
             name_strip(axes, place, label)
         if index + 1 == len(channels):
