@@ -138,8 +138,8 @@ def _said(report: Correction, target: str) -> list[str]:
             f"(without smoothing {found.max_db:.2f} and {found.rms_db:.2f} dB)"
         )
     lines.append(
-        f"largest boost {report.largest_boost_db:+.1f} dB at {report.largest_boost_hz:.4g} Hz, largest cut "
-        f"{report.largest_cut_db:+.1f} dB at {report.largest_cut_hz:.4g} Hz, pink noise {report.level_db + 0.0:+.2f} dB"
+        f"largest boost {report.largest_boost_db:+.1f} dB at {report.largest_boost_hz:.5g} Hz, largest cut "
+        f"{report.largest_cut_db:+.1f} dB at {report.largest_cut_hz:.5g} Hz, pink noise {report.level_db + 0.0:+.2f} dB"
     )
     if report.pre_ringing_db is not None:
         lines.append(f"pre-ringing {report.pre_ringing_db:.1f} dB, more than {report.pre_ringing_ms:g} ms ahead")

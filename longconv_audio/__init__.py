@@ -3,7 +3,7 @@
 The public names load on first use: importing the package imports neither torch nor scipy.
 """
 
-import importlib
+from .lazy import lazy_names
 
 _HOME = {
     "fftconvolve": "functional",
@@ -28,19 +28,9 @@ _HOME = {
 }
 
 # Whole modules that load on first use.
-_MODULES = ("filters", "nn", "transforms")
+_MODULES = ("filters", "nn", "plotting", "transforms")
 
 __all__ = sorted([*_HOME, *_MODULES])
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str):
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__():
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, {**_HOME, **dict.fromkeys(_MODULES)})

@@ -176,7 +176,8 @@ def _lundeby(total: np.ndarray, samplerate: float) -> tuple[tuple[float, float] 
     knee, most, highest = None, np.inf, 10 * np.log10(peak) + LINE_ABOVE_DB
     for _ in range(ROUNDS):
         line = _fit_in_shorter(total, width, noise, floor * 10 ** (MARGIN_DB / 10), most)
-        if line is None or line[0] > highest:  # the late decay is a cut above the noise: all of the decay, then
+        # The late decay is a cut above the noise: all of the decay, then.
+        if line is None or line[0] > highest or line[1] >= 0:
             line = _fit_in_shorter(total, width, noise, floor * 10 ** (MARGIN_DB / 10), np.inf)
         if line is None or line[0] > highest:
             return None, noise, length, "it falls too fast, or too little, for a line to be fitted"

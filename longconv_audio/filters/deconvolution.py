@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy.fft
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
 from longconv_audio.levels import to_db
@@ -114,7 +115,7 @@ def deconvolve(
     exponential = excitation.rate_seconds is not None and orders > 1
     harmonics = harmonic_responses(passes, orders, lead) if exponential else None
     before = noise_before(passes)
-    noise_db, snr_db = _noise(before, taps)
+    noise_db, snr_db = _noise(before, taps, samplerate, excitation.band)
     distortion = None
     if exponential and before is None:
         warnings.append(
@@ -228,11 +229,23 @@ def _check_options(align: str, lead: int, length: int | None, frames: int, drift
     check_orders(orders)
 
 
-def _noise(before: np.ndarray | None, taps: np.ndarray) -> tuple[list[float | None], list[float | None]]:
-    """The level before the direct sound, and the responses' energies over that of so much noise."""
+def _noise(
+    before: np.ndarray | None, taps: np.ndarray, samplerate: int, band: tuple[float, float]
+) -> tuple[list[float | None], list[float | None]]:
+    """The level before the direct sound within the band, and the responses' energies over that of so much noise.
+
+    Beyond the band's edges there is hardly any noise, and there the response rings ahead of the direct sound.
+    """
     if before is None:
         return [None] * len(taps), [None] * len(taps)
-    powers = np.mean(before.reshape(len(taps), -1) ** 2, axis=1)
+    length = before.shape[-1]
+    window = np.hanning(length + 2)[1:-1]
+    spectra = np.abs(scipy.fft.rfft(before.reshape(len(taps), length) * window)) ** 2
+    # The window spreads what is at an edge over two bins, and over the next ones a little.
+    edge = 4 * samplerate / length
+    frequencies = scipy.fft.rfftfreq(length, 1 / samplerate)
+    inside = (frequencies > band[0] + edge) & (frequencies < band[1] - edge)
+    powers = 2 * spectra[:, inside].sum(axis=1) / (length * np.sum(window**2))
     energies = np.sum(taps**2, axis=1)
     noise_db, snr_db = [], []
     for power, energy in zip(powers, energies, strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import scipy.special
 
 from longconv_audio.errors import OptionError
 from longconv_audio.levels import to_db
@@ -20,8 +21,12 @@ SHARE = 0.9
 # How much of a response is looked at, at the most, in seconds.
 LONGEST = 1.0
 
-# A harmonic counts where its power is this factor above that of the noise in as long a window.
-ABOVE_NOISE = 4.0
+# A harmonic counts where its power is this factor above that of the noise in as long a window, or by more where that
+# little is known of either: by what noise alone exceeds with this probability.
+ABOVE_NOISE, CHANCE = 4.0, 1e-4
+
+# What windows leave of a length: (sum w^2)^2 / (samples sum w^4), of the noise's Hann and a harmonic's eighths.
+HANN_SHARE, FADED_SHARE = 0.51, 0.82
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def harmonic_distortion(passes: Passes, orders: int, noise: np.ndarray) -> list[
     # The energy of noise's spectrum for each sample of a window.
     window = np.hanning(noise.shape[-1] + 2)[1:-1]
     segments = np.abs(scipy.fft.rfft(noise.reshape(-1, noise.shape[-1]) * window, size)) ** 2 / np.sum(window**2)
-    low, high = excitation.band
+    (low, high), rate = excitation.band, excitation.samplerate
     bands = [band for band in octave_bands(3) if band.low >= low and 2 * band.high <= high]
     results = []
     for pair in range(len(powers[0])):
@@ -99,7 +104,8 @@ def harmonic_distortion(passes: Passes, orders: int, noise: np.ndarray) -> list[
                 floor = lengths[order - 1] * _mean(segments[pair], frequencies, *edges) / fundamental
                 ratio = _mean(powers[order - 1][pair], frequencies, *edges) / fundamental
                 floors.append(floor)
-                ratios.append(ratio if ratio > ABOVE_NOISE * floor else 0.0)
+                seconds = FADED_SHARE * lengths[order - 1] / rate, HANN_SHARE * noise.shape[-1] / rate
+                ratios.append(ratio if ratio > _beyond_chance(edges[1] - edges[0], *seconds) * floor else 0.0)
             table.append((band, ratios, sum(floors)))
         results.append(_told(table, orders))
     return results
@@ -167,6 +173,16 @@ def _power(passes: Passes, order: int, length: int, size: int) -> np.ndarray:
     part[:, :lead] *= np.sin(0.5 * np.pi * (np.arange(lead) + 0.5) / max(lead, 1)) ** 2
     part[:, length - lead :] *= np.cos(0.5 * np.pi * (np.arange(lead) + 0.5) / max(lead, 1)) ** 2
     return np.abs(scipy.fft.rfft(part, size)) ** 2
+
+
+def _beyond_chance(bandwidth: float, heard: float, noise: float) -> float:
+    """By what factor a harmonic stands out of the noise, given a bandwidth in hertz and how long each was looked at.
+
+    The mean power of Gaussian noise in a bandwidth B over a time T has 2 B T degrees of freedom, so that the ratio of
+    two has the F distribution.
+    """
+    freedom = [max(2 * bandwidth * seconds, 2.0) for seconds in (heard, noise)]
+    return max(ABOVE_NOISE, float(scipy.special.fdtri(*freedom, 1 - CHANCE)))
 
 
 def _mean(power: np.ndarray, frequencies: np.ndarray, low: float, high: float) -> float:

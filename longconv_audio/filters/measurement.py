@@ -27,8 +27,8 @@ class Measurement:
         drift_ppm: by how much the recorder counted more samples than the player, in millionths; None where it was not
             measured or could not be told from none.
         drift_by: "repeats", "compactness", "given", or None.
-        noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound;
-            one for each response, None where there is no room to measure it or the response is
+        noise_db: the level (root mean square, full scale of the response is 1) that stands before the direct sound,
+            within the band; one for each response, None where there is no room to measure it or the response is
             silent.
         snr_db: the energy of each response over that of so much noise; None likewise.
         distortion: one for each response; None where the excitation is no exponential sweep or too

@@ -16,9 +16,10 @@ WINDOW = 0.02
 # From where most of that energy is, the direct sound is looked for so far to both sides, in seconds.
 SEARCH = 0.2
 
-# The direct sound is the first peak of a response within so many dB of its largest, and a response quieter than the
-# loudest by more than the second figure does not decide.
-DIRECT_DB, LOUD_DB = -6.0, -30.0
+# The direct sound is the first peak of a response within so many dB of its largest: reflections that come together can
+# be louder, and a band with sharp edges rings at -12 dB ahead of an impulse between two samples. Where noise comes
+# near, it is the first within the second figure. A response quieter than the loudest by the third does not decide.
+DIRECT_DB, NOISY_DIRECT_DB, LOUD_DB = -11.0, -6.0, -30.0
 
 # The largest value of noise is about 5 times its root mean square, over as many samples as there are here.
 CREST = 8.0
@@ -153,7 +154,11 @@ class Passes:
 
 
 def _first_peak(magnitude: np.ndarray) -> int:
-    high = np.flatnonzero(magnitude >= magnitude.max() * 10 ** (DIRECT_DB / 20))
+    # The first quarter comes before any of the response.
+    noise = CREST * np.sqrt(np.mean(magnitude[: len(magnitude) // 4] ** 2)) if len(magnitude) >= 4 else 0.0
+    largest = magnitude.max()
+    least = min(max(largest * 10 ** (DIRECT_DB / 20), noise), largest * 10 ** (NOISY_DIRECT_DB / 20))
+    high = np.flatnonzero(magnitude >= least)
     peak = int(high[0])
     while peak + 1 < len(magnitude) and magnitude[peak + 1] > magnitude[peak]:
         peak += 1

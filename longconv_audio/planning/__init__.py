@@ -12,7 +12,7 @@ cost           seconds of such work on a device
 The names load on first use: whoever plans a stream needs no GPU's tables.
 """
 
-import importlib
+from longconv_audio.lazy import lazy_names
 
 _HOME = {
     "LATENCIES": "streams",
@@ -34,12 +34,4 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__():
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

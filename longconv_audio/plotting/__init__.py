@@ -6,7 +6,7 @@ first use.
 
 from __future__ import annotations
 
-import importlib
+from longconv_audio.lazy import lazy_names
 
 _HOMES = {
     "plot": "picture",
@@ -21,12 +21,4 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 1000  # of data in a panel: about one a pixel
 MOST_DOTS = 64  # samples that are drawn one by one
+MINUS, SUPERSCRIPT = "\N{MINUS SIGN}", str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DECAY_DB, SPECTROGRAM_DB = 100.0, 90.0  # the most of a level axis
 
 
@@ -40,6 +42,7 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
         (sound, row, label) for sound in view.sounds for row, label in zip(sound.samples, sound.labels, strict=True)
     ]
     largest = max(peak(sound.samples) for sound in view.sounds) or 1.0
+    exponent = amplitude_exponent(largest)
     for index, (part, (sound, row, label), style) in enumerate(
         zip(place.strips(len(channels)), channels, view.styles, strict=True)
     ):
@@ -58,15 +61,27 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
         axes.axhline(0, color="0.7", linewidth=0.6, zorder=0.5)
         axes.set(xlim=time_limits(scale * view.seconds), ylim=(-1.08 * largest, 1.08 * largest))
         axes.locator_params(axis="y", nbins=4 if part.height > 0.6 else 2)
+        if exponent:  # as many zeros would run into the axis' label
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value / 10.0**exponent:g}".replace("-", MINUS))
         axes.tick_params(labelbottom=index + 1 == len(channels))
         grid(axes)
         if index == 0:
             name_panel(axes, place, "Waveform", above=STRIP_GAP if len(channels) > 1 else 0.0)
-            label_strips(axes, place, part, "Amplitude")
+            power = f" (10{str(exponent).translate(SUPERSCRIPT)})" if exponent else ""
+            label_strips(axes, place, part, f"Amplitude{power}")
         if len(channels) > 1:
             name_strip(axes, place, label)
         if index + 1 == len(channels):
             axes.set_xlabel(f"Time ({unit})")
+
+
+def amplitude_exponent(largest: float) -> int:
+    """The power of ten, a multiple of 3, in which amplitudes up to the largest have short names.
+
+    >>> amplitude_exponent(0.5), amplitude_exponent(0.04), amplitude_exponent(2e-4), amplitude_exponent(5000.0)
+    (0, -3, -6, 3)
+    """
+    return 0 if 0.1 <= largest < 1000 else 3 * math.floor(math.log10(largest) / 3)
 
 
 def draw_decay(figure: Figure, place: Place, view: View) -> None:

@@ -56,6 +56,18 @@ def test_a_wav_on_the_cpu_loads_nothing_heavy(tmp_path, rng, options):
     assert snr(read(tmp_path / "out.wav"), convolve(read(tmp_path / "in.wav"), h)) >= 110
 
 
+def test_every_command_is_there_and_loads_nothing_heavy_before_it_runs():
+    script = (
+        "import sys; from longconv_audio.cli import commands\n"
+        "for entries in commands.COMMANDS.values():\n"
+        "    for name in entries: assert commands.load(name).help, name\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"longconv_audio.cli.deconvolve", "longconv_audio.cli.from_sofa"} <= set(loaded)
+    assert not {"torch", "torchaudio", "scipy", "soundfile", "soxr", "matplotlib", "h5py", "pyloudnorm"} & set(loaded)
+
+
 def test_importing_the_package_loads_no_torch():
     script = "import sys, longconv_audio; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from longconv_audio.errors import OptionError
 from longconv_audio.filters import energy_decay_curve
@@ -68,6 +69,16 @@ class TestNoise:
         assert abs(np.mean([run.level_db for run in runs])) < 0.5
         assert all(abs(run.noise_db + distance) < 0.2 for run in runs)
         assert abs(np.mean([run.knee for run in runs]) / (t60 * RATE * distance / 60) - 1) < 0.02
+
+    def test_a_response_cut_off_above_narrow_noise(self):
+        # Made by a program and played in a room with noise: 60 dB of decay, and from there 40 dB down to the noise,
+        # whose fluctuations are what lies less than 30 dB above it.
+        t = np.arange(3 * 48_000) / 48_000
+        rng = np.random.default_rng(9)
+        h = rng.standard_normal(len(t)) * 10 ** (-3 * t / 0.7) * (t < 0.73) + 1e-5 * rng.standard_normal(len(t))
+        octave = scipy.signal.butter(3, [125 / 2**0.5, 125 * 2**0.5], "bandpass", fs=48_000, output="sos")
+        found = decay_of(scipy.signal.sosfiltfilt(octave, h), 48_000)
+        assert abs(found.t60 / 0.7 - 1) < 0.3
 
     def test_what_has_no_decay(self, rng):
         cases = {

@@ -57,6 +57,23 @@ def test_a_room_is_itself_to_below_60_db(room):
     assert int(late.taps[0].argmax()) == 1321
 
 
+def test_the_direct_sound_counts_and_not_a_louder_reflection(rng):
+    # Reflections from floor and ceiling together, and from all walls, outdo the direct sound in symmetric rooms.
+    h = np.zeros(1500)
+    h[[0, 160, 900]] = 0.3, 0.55, 0.8
+    y = np.pad(played(SWEEP, h), (700, 0))
+    for noise in (0.0, 1e-2):
+        found = deconvolve(y + noise * rng.standard_normal(len(y)), RATE, SWEEP, drift="none")
+        assert found.latency == found.lead
+        assert error_db(found, h) < (-30 if noise else -60)
+
+
+def test_the_ringing_of_the_band_is_no_noise():
+    sweep = Sweep(RATE, start=100, end=6000, seconds=3, after=0.7)
+    (snr,) = deconvolve(sweep.signal(), RATE, sweep).snr_db
+    assert 80 < snr < 200
+
+
 @pytest.mark.parametrize("level", [-20, -50])
 def test_noise_comes_out_as_theory_has_it(room, rng, level):
     sweep = Sweep(RATE, start=14, end=7600, seconds=6, after=0.7)

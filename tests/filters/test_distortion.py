@@ -69,6 +69,14 @@ class TestDistortion:
         assert sum(percent is not None for percent in percents) <= 0.05 * len(percents)
         assert all(band.noise_percent > 0.1 for band in found.bands)
 
+    def test_noise_has_no_harmonics(self, rng):
+        sweep = Sweep(RATE, start=20, end=7600, seconds=3, after=0.5)
+        x = sweep.signal()[0]
+        for _ in range(8):
+            found = deconvolve(x + 1e-3 * rng.standard_normal(len(x)), RATE, sweep, drift="none").distortion[0]
+            assert found.thd_percent is None
+            assert len(found.bands) > 15
+
     def test_beside_a_room_noise_and_drift(self, room, rng):
         """All at once, as the world has it."""
         sweep = Sweep(RATE, start=14, end=2600, seconds=4, after=0.7, repeats=2)

@@ -238,3 +238,15 @@ def test_refused_sounds_and_places(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == b"old"
     plot(tmp_path / "a.png", [sound], kinds=["waveform"], overwrite=True)
     assert png(tmp_path / "a.png")[0] == (1600, 1000)
+
+
+@pytest.mark.parametrize("level", [2e-7, 4e-4, 0.09, 0.1, 1.0, 900.0, 4e6])
+def test_amplitudes_have_short_names(tmp_path, monkeypatch, room, level):
+    axes = axes_of(monkeypatch)
+    plot(tmp_path / "a.png", [("room", level * room[0] / np.abs(room[0]).max(), RATE)], kinds=["waveform"])
+    (strip,) = axes
+    labels = [label.get_text().replace("\N{MINUS SIGN}", "-") for label in strip.get_yticklabels()]
+    assert all(len(label) <= 5 for label in labels)
+    named = {"": 1.0, " (10⁻³)": 1e-3, " (10⁻⁶)": 1e-6, " (10⁻⁹)": 1e-9, " (10⁶)": 1e6}
+    scale = named[strip.get_ylabel().removeprefix("Amplitude")]
+    assert np.allclose([scale * float(label) for label in labels], strip.get_yticks(), atol=1e-6 * level)
