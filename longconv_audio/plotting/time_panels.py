@@ -48,16 +48,17 @@ def draw_waveform(figure: Figure, place: Place, view: View) -> None:
     ):
         axes = part.axes(figure)
         colour = style["color"]
-        time = scale * np.arange(row.size) / sound.samplerate
-        if row.size <= MOST_DOTS:
-            axes.vlines(time, 0, row, color=colour, linewidth=1.0)
-            axes.plot(time, row, "o", color=colour, markersize=3)
-        elif row.size <= 2 * COLUMNS:
-            axes.plot(time, row, color=colour, linewidth=0.8)
-        else:
+        if row.size > 2 * COLUMNS:
             low, high = envelope(row, 2 * COLUMNS)
             middles = scale * (np.arange(low.size) + 0.5) / low.size * sound.seconds
             axes.fill_between(middles, low, high, color=colour, linewidth=0.5)
+        else:
+            time = scale * np.arange(row.size) / sound.samplerate
+            if row.size <= MOST_DOTS:
+                axes.vlines(time, 0, row, color=colour, linewidth=1.0)
+                axes.plot(time, row, "o", color=colour, markersize=3)
+            else:
+                axes.plot(time, row, color=colour, linewidth=0.8)
         axes.axhline(0, color="0.7", linewidth=0.6, zorder=0.5)
         axes.set(xlim=time_limits(scale * view.seconds), ylim=(-1.08 * largest, 1.08 * largest))
         axes.locator_params(axis="y", nbins=4 if part.height > 0.6 else 2)

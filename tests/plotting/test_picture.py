@@ -1,6 +1,7 @@
 """Pictures as files: kinds, formats, sizes, names, refusals."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -65,6 +66,15 @@ def test_defaults_by_length(tmp_path, monkeypatch):
     assert [title.split()[0] for title in titles] == ["Waveform", "Energy", "Magnitude", "Group", "Spectrogram,"]
     picture = plot(tmp_path / "b.png", [("recording", np.ones(70_000), 1000)])
     assert picture.kinds == ("waveform", "magnitude", "spectrogram")
+
+
+def test_a_long_waveform_takes_no_copies_of_it(tmp_path):
+    x = np.tile(np.sin(np.arange(8000.0)), 1000)
+    tracemalloc.start()
+    plot(tmp_path / "p.png", [("x", x, RATE)], kinds=["waveform"])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 0.7 * x.nbytes
 
 
 def test_two_over_each_other_differ_in_dashes_and_in_grey(tmp_path, monkeypatch, room):
