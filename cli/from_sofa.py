@@ -39,14 +39,14 @@ def from_sofa(
     if rate is not None and not 1 <= rate <= 10_000_000:
         raise OptionError(f"--rate {rate}: expected 1 to 10 million hertz")
     from longconv_audio import shaping
-    from longconv_audio.filters.hrir import hrir_at, onset
+    from longconv_audio.filters.hrir import hrir_at, time_of_arrival
     from longconv_audio.filters.sofa import read_sofa
 
     sofa = read_sofa(file)
     pair = hrir_at(sofa, azimuth, elevation, interpolate=interpolate)
     rate = rate or pair.samplerate
     taps, _ = shaping.resample(pair.taps, pair.samplerate, rate)
-    onsets = [1000 * onset(ear) / pair.samplerate for ear in pair.taps]
+    onsets = [1000 * time_of_arrival(ear) / pair.samplerate for ear in pair.taps]
     side = "right" if onsets[0] > onsets[1] else "left"
     how = f"interpolated from {pair.directions} directions, the" if pair.directions > 1 else "the"
     said = [

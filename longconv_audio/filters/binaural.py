@@ -13,7 +13,7 @@ from longconv_audio.errors import MismatchError, OptionError
 from longconv_audio.levels import from_db, to_db
 from longconv_audio.routing import FilterMatrix, Path
 
-from .hrir import hrir_at, onset
+from .hrir import hrir_at, time_of_arrival
 from .sofa import Sofa, read_sofa
 from .spectra import magnitude_for_peak, peak_of_magnitude
 
@@ -188,7 +188,7 @@ def _pair(pairs: Mapping[str, np.ndarray], speaker: str, layout: str) -> np.ndar
 
 
 def _low_frequency_effects(centre: np.ndarray, level: float) -> np.ndarray:
-    at = round(np.mean([onset(ear) for ear in centre]))
+    at = round(np.mean([time_of_arrival(ear) for ear in centre]))
     impulse = np.zeros(at + 1)
     impulse[at] = from_db(level) * np.sqrt(np.mean(np.sum(centre**2, axis=1)))
     return impulse

@@ -88,7 +88,7 @@ def hrir_at(sofa: Sofa, azimuth: float, elevation: float = 0.0, *, interpolate: 
     )
 
 
-def onset(h: np.ndarray) -> float:
+def time_of_arrival(h: np.ndarray) -> float:
     """Where a head-related impulse response begins: the delay of its minimum-phase counterpart that fits it best.
 
     Args:
@@ -113,7 +113,7 @@ def _mean(irs: np.ndarray, delays: np.ndarray, weights: np.ndarray) -> np.ndarra
     """One ear's impulse responses (n, taps) with their delays, weighted, with their onsets one over the other."""
     if len(irs) == 1:
         return _delayed(irs[0], delays[0])
-    onsets = np.array([onset(h) for h in irs]) + delays
+    onsets = np.array([time_of_arrival(h) for h in irs]) + delays
     mean = weights @ onsets
     # What moves forward beyond time zero goes out; what moves back needs as much more room.
     moved = [_delayed(h, mean - begins + delay) for h, begins, delay in zip(irs, onsets, delays, strict=True)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from longconv_audio.errors import MismatchError, NonFiniteError, OptionError, UnreadableError
-from longconv_audio.filters.hrir import hrir_at, onset
+from longconv_audio.filters.hrir import hrir_at, time_of_arrival
 from longconv_audio.filters.sofa import read_sofa
 from tests.filters.sofa_files import KEMAR, RATE, delays_at, pulses, write_sofa, write_sphere
 
@@ -17,7 +17,7 @@ kemar = pytest.mark.skipif(not os.path.exists(KEMAR), reason="MIT's KEMAR is not
 
 def itd_ms(pair):
     """How much earlier the left ear hears it."""
-    left, right = (onset(ear) for ear in pair.taps)
+    left, right = (time_of_arrival(ear) for ear in pair.taps)
     return 1000 * (right - left) / pair.samplerate
 
 
@@ -117,7 +117,7 @@ def test_delays_are_part_of_the_taps(tmp_path, measured):
     assert pair.delays == (7.0, 12.5)
     assert np.array_equal(pair.taps[0, 7 : 7 + irs.shape[2]], irs[index, 0])
     assert not pair.taps[0, :7].any()
-    assert onset(pair.taps[1]) == pytest.approx(12.5 + onset(irs[index, 1]), abs=0.01)
+    assert time_of_arrival(pair.taps[1]) == pytest.approx(12.5 + time_of_arrival(irs[index, 1]), abs=0.01)
     between = hrir_at(read_sofa(tmp_path / "late.sofa"), 97, 3, interpolate=True)
     without = hrir_at(measured[0], 97, 3, interpolate=True)
     assert itd_ms(between) == pytest.approx(itd_ms(without) + 1000 * 5.5 / RATE, abs=1e-3)
