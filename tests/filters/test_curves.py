@@ -165,6 +165,10 @@ def test_slopes_and_bandwidths():
     assert [read(f"Filter 1: ON {kind} Fc 100 Hz").filters[0].q for kind in ("NO", "LP", "HP")] == pytest.approx(
         [30, 0.5**0.5, 0.5**0.5]
     )
+    doubtful = read("Filter 1: ON LS Fc 100 Hz Gain 6 dB Q 0.7\nFilter 2: ON LSC Fc 100 Hz Gain 6 dB Q 0.7")
+    assert doubtful.filters[0].frequency == doubtful.filters[1].frequency == 100
+    (note,) = doubtful.notes
+    assert "input:1: LS with a Q: Fc is taken for the shelf's middle" in note
     corners = read("Filter 1: ON LS 6dB Fc 100 Hz Gain 6 dB\nFilter 2: ON HS 6dB Fc 100 Hz Gain -6 dB").filters
     assert corners[0].frequency * corners[1].frequency == pytest.approx(100**2)
     assert corners[0].frequency == pytest.approx(100 * 10 ** (6 / 40))
