@@ -152,8 +152,8 @@ def _add_filter(parsed: Parsed, text: str, where: str) -> None:
     if kind in ("LS", "HS") and "q" in values:
         # AutoEq's files said LS for LSC until May 2023 (github.com/jaakkopasanen/AutoEq/issues/610).
         parsed.notes.append(
-            f"{where}: {kind} with a Q: Fc is taken for the shelf's middle, as AutoEq means it, and not for its corner, "
-            f"as Equalizer APO takes it: {kind}C leaves no doubt"
+            f"{where}: {kind} with a Q: Fc is taken for the shelf's middle, as AutoEq means it, and not for its "
+            f"corner, as Equalizer APO takes it: {kind}C leaves no doubt"
         )
     parsed.filters.append(_filter(kind, values, where))
 

@@ -137,6 +137,25 @@ def test_the_level_is_that_of_pink_noise():
     assert report.level_db == pytest.approx(after - before, abs=0.02)
 
 
+def test_the_report_is_of_what_was_made():
+    correction, report = invert(SPEAKER, RATE, max_boost=20, smoothing=None, phase="linear", target=Tilt())
+    frequencies = np.fft.rfftfreq(1 << 18, 1 / RATE)
+    inside = (frequencies >= 20) & (frequencies <= 20_000)
+    weights = 1 / frequencies[inside] / np.sum(1 / frequencies[inside])
+    before, gain = (20 * np.log10(np.abs(np.fft.rfft(h, 1 << 18)))[inside] for h in (SPEAKER, correction))
+    deviation = before - Tilt().levels(frequencies[inside], RATE)
+    deviation -= weights @ deviation
+    assert report.before.rms_db == pytest.approx(np.sqrt(weights @ deviation**2), abs=0.02)
+    assert report.before.max_db == pytest.approx(np.abs(deviation).max(), abs=0.05)
+    assert report.largest_cut_db == pytest.approx(gain.min(), abs=0.01)
+    assert report.largest_cut_hz == pytest.approx(frequencies[inside][gain.argmin()], rel=0.01)
+    assert report.largest_boost_db == pytest.approx(gain.max(), abs=0.01)
+    assert report.latency_ms == pytest.approx(1000 * len(correction) / 2 / RATE)
+    for point in report.curves[3:-3:6]:
+        near = np.abs(np.log2(frequencies[inside] / point.frequency)) < 1 / 6
+        assert point.correction_db[0] == pytest.approx(10 * np.log10(np.mean(10 ** (gain[near] / 10))), abs=0.1)
+
+
 def test_linear_phase_is_symmetric_about_its_latency():
     correction, report = invert(SPEAKER, RATE, taps=4096, max_boost=20, phase="linear")
     assert report.latency_samples == 2048
