@@ -32,6 +32,16 @@ def test_each_octave_decays_as_asked():
             assert t30(channel, band) == pytest.approx(wanted, rel=0.05)
 
 
+def test_the_level_of_a_band_does_not_wander():
+    # Of 90 Hz of noise, parts of 0.2 s would differ by a decibel and a half.
+    hall = statistical_hall(1.0, RATE, 3.0, channels=4)
+    (band,) = octave_bands(1, 125, 125)
+    sos = signal.butter(4, [band.low, band.high], "bandpass", fs=RATE, output="sos")
+    even = signal.sosfiltfilt(sos, hall * 10 ** (3 * np.arange(hall.shape[1]) / RATE))[:, RATE // 5 : -RATE // 5]
+    power = np.mean(even.reshape(4, -1, RATE // 5) ** 2, axis=-1)
+    assert np.std(10 * np.log10(power), axis=1).max() < 1.0
+
+
 def test_levels_delay_and_seed():
     hall = statistical_hall(0.5, RATE, 0.8, channels=3, predelay=0.02, seed=7)
     assert hall.shape == (3, 0.82 * RATE)
