@@ -98,7 +98,7 @@ def _correlated(noise: np.ndarray, part: np.ndarray, row: list[Line | None]) -> 
     start, end = max(line.start for line in known), min(line.above_noise(CROSSFADE_DB) for line in known)
     samples = np.arange(start, max(end, start + 2))
     # The decay taken out, so that all of it counts the same.
-    flat = np.stack([h[samples] / np.sqrt(line.power(samples)) for h, line in zip(part, row, strict=True)])
+    flat = np.stack([h[samples] * line.rise(samples) for h, line in zip(part, row, strict=True)])
     covariance = flat @ flat.T
     size = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.where(size > 0, np.outer(size, size), 1))

@@ -130,8 +130,9 @@ def energy_decay_curve(h: np.ndarray, decay: Decay | None = None) -> np.ndarray:
     Room Acoustic Impulse Response Evaluations", Acta Acustica united with Acustica 100(2), 2014.
     """
     remaining = energy_to_come(h, decay)
+    remaining /= remaining[:1] + (remaining[:1] == 0)
     curve = np.full(remaining.shape, -np.inf)
-    np.log10(remaining / (remaining[:1] + (remaining[:1] == 0)), out=curve, where=remaining > 0)
+    np.log10(remaining, out=curve, where=remaining > 0)
     return 10 * curve
 
 

@@ -18,6 +18,8 @@ DEEPEST_DB = 65.0
 # Intervals for each 10 dB of the decay.
 INTERVALS = 6
 ROUNDS = 30
+# Decays so far down are nothing, and their inverse times what is left of a response still has a square.
+MOST_EXPONENT = 300.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Line:
     def power(self, samples: np.ndarray) -> np.ndarray:
         """The mean square of the decay alone at each sample; ahead of its start, what it has there."""
         return self.level * np.exp(-self.rate * np.maximum(samples - self.start, 0))
+
+    def rise(self, samples: np.ndarray) -> np.ndarray:
+        """What makes the decay alone as strong at each sample as it is at its start."""
+        return np.exp(np.clip(0.5 * self.rate * (samples - self.start), 0.0, MOST_EXPONENT))
 
     def above_noise(self, level_db: float) -> int:
         """The sample where it is so far above its power at the knee, not before its start."""
@@ -85,7 +91,7 @@ def fit_line(h: np.ndarray, samplerate: float, start: int, deepest_db: float | N
         first, last = start + first, start + last
         if not rate > 0:
             return None
-        level = np.mean(h[first:last] ** 2) * math.exp(rate * ((first + last) / 2 - start))
+        level = np.mean(h[first:last] ** 2) * math.exp(min(rate * ((first + last) / 2 - start), MOST_EXPONENT))
     level, rate, _ = _most_likely(h[first:last] ** 2, level, rate, noise, first - start)
     if noise and rate > 0 and level > noise:
         first = max(start + _samples(10 * math.log10(level / noise) - LATE_DB, rate), start)
@@ -123,7 +129,7 @@ def _most_likely(energy: np.ndarray, level: float, rate: float, noise: float, fi
     centre = middles.mean()
     logarithm = math.log(level) - rate * centre
     for _ in range(ROUNDS):
-        decay = np.exp(np.clip(logarithm - rate * (middles - centre), -700, 700))
+        decay = np.exp(np.clip(logarithm - rate * (middles - centre), -MOST_EXPONENT, MOST_EXPONENT))
         mean = decay + noise
         slopes = np.stack([decay / mean, -(middles - centre) * decay / mean], axis=1)
         step, *_ = np.linalg.lstsq(slopes, power / mean - 1, rcond=None)

@@ -12,6 +12,7 @@ from longconv_audio.errors import OptionError
 from .bands import Band, octave_bands
 from .continuation import continuations, measure_bands, nearest
 from .decay import energy_decay_curve, onset
+from .decay_lines import MOST_EXPONENT
 
 LOWEST_BAND, HIGHEST_BAND = 63.0, 16_000.0
 # Of the sample rate: a band must have its upper edge below half of it.
@@ -123,6 +124,8 @@ def reshape_decay(
     changes = continuations(rows, parts, lines, samplerate, rows.shape[-1], bands, 0.0, seed)
     found = [_t30_rate(part + change, start) for part, change in zip(parts, changes, strict=True)]
     found = [rate if any(row) else None for rate, row in zip(found, lines, strict=True)]
+    if not any(found):
+        raise OptionError("the impulse response has no decay of 35 dB in any octave band that could be reshaped")
     wanted = _wanted(found, bands, samplerate, t60, scale)
     # What the exponential adds, in nepers of power a sample; bands of mere noise go with their nearest neighbour.
     added = [0.0 if rate is None else new - rate for rate, new in zip(found, wanted, strict=True)]
@@ -136,11 +139,11 @@ def reshape_decay(
     changes = continuations(rows, parts, lines, samplerate, length, bands, 0.0, seed)
     for i, (part, change) in enumerate(zip(parts, changes, strict=True)):
         change[:, : rows.shape[-1]] += part[:, :length]
-        envelope = np.exp(-0.5 * added[i] * since)
+        envelope = np.exp(np.minimum(-0.5 * added[i] * since, MOST_EXPONENT))
         # T30 of the result is that of another stretch of what there was, which need not decay at the same rate.
         for _ in range(ROUNDS if added[i] and found[i] else 0):
             added[i] += wanted[i] - (_t30_rate(change * envelope, start) or wanted[i])
-            envelope = np.exp(-0.5 * added[i] * since)
+            envelope = np.exp(np.minimum(-0.5 * added[i] * since, MOST_EXPONENT))
         reshaped += change * envelope
     return (reshaped[0] if h.ndim == 1 else reshaped), _report(bands, lines, found, wanted, samplerate)
 

@@ -115,6 +115,30 @@ class TestExtend:
             extend(decay(rng, 0.3, 0.5), 100)
 
 
+def test_single_taps_and_bursts_are_refused_or_stay_finite(rng):
+    """What is no room: impulses, a few taps, decays as fast as a band's filter."""
+    impulse = np.zeros(5000)
+    impulse[2500] = 1.0
+    sparse = rng.standard_normal((2, 30_000)) * (rng.random((2, 30_000)) < 0.001)
+    burst = rng.standard_normal((2, 5000)) * np.exp(-np.arange(5000) / 3.0)
+    silent = np.stack([np.zeros(30_000), rng.standard_normal(30_000) * np.exp(-np.arange(30_000) / 4000)])
+    finite = 0
+    for h in (impulse, np.stack([impulse, 1e-20 * impulse]), sparse, burst, silent, 1e-20 * silent):
+        for change in (extend, lambda h, rate: reshape_decay(h, rate, scale=0.4), _twice_as_long):
+            try:
+                result, _ = change(h, RATE)
+            except OptionError:
+                continue
+            finite += 1
+            assert np.isfinite(result).all()
+            assert np.abs(result).max() < 10 * np.abs(h).max()
+    assert finite > 6
+
+
+def _twice_as_long(h, rate):
+    return reshape_decay(h, rate, scale=2.0)
+
+
 class TestReshapeDecay:
     @pytest.mark.parametrize(("wanted", "noise"), [(0.7, 0.0), (0.7, 1e-3), (2.0, 1e-3)])
     def test_all_bands(self, rng, wanted, noise):
