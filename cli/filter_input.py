@@ -46,10 +46,7 @@ def check_files(inputs: list[str], output: str, json: bool, overwrite: bool) -> 
         raise OptionError("IR: an empty name: expected a file, or - for standard input")
     if inputs.count("-") > 1:
         raise OptionError("-: standard input can be read once: write the other to a file first")
-    check_output(output, json)
-    from longconv_audio.endpoints import check_target
-
-    check_target(inputs[0], output, overwrite)
+    check_output(output, json, overwrite, inputs[0])
 
 
 def read_filter(source: str, rate: int | None, ir_rate: IrRate = IrRate.resample) -> ImpulseResponse:

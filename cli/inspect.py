@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from longconv_audio.errors import OptionError
+from longconv_audio.errors import OptionError, UnreadableError
 
 from .filter_output import plain
 from .messages import print_json, put, warn
@@ -97,6 +97,8 @@ def _inspect(source: str, kind: str, thirds: bool, rate: int | None) -> tuple[st
     with AudioReader(source, dtype="float64") as reader:
         samplerate = int(reader.samplerate)
         first = reader.read(-1 if kind == "ir" else int(LONGEST_IR_SECONDS * samplerate) + 1)
+        if not first.size:
+            raise UnreadableError(f"{reader.name}: holds 0 samples; expected at least 1")
         if kind == "recording" or (kind == "auto" and first.shape[1] > LONGEST_IR_SECONDS * samplerate):
             found = inspect_blocks(_blocks(first, reader), samplerate, reader.name)
         else:

@@ -116,7 +116,8 @@ def resample(
     """
     check_files([input], output, json, overwrite)
     if rate < 1:
-        raise OptionError(f"--rate {rate}: expected the sample rate wanted, 1 Hz or more")
+        given = f"--rate {rate}" if rate else "no rate"
+        raise OptionError(f"{given}: expected the sample rate wanted, as in --rate 96000")
     from dataclasses import replace
 
     from longconv_audio import filters
