@@ -12,7 +12,7 @@ from longconv_audio import filters, oaconvolve
 
 RATE = 48_000
 
-room = filters.shoebox((5.2, 3.9, 2.5), (1.4, 1.1, 1.2), (3.6, 2.3, 1.3), RATE, absorption={125: 0.1, 4000: 0.3})
+room = filters.shoebox((5.2, 3.9, 2.5), (1.4, 1.1, 1.2), (3.6, 2.3, 1.3), RATE, absorption={125: 0.2, 4000: 0.4})
 
 
 def play_and_record(signal: np.ndarray) -> np.ndarray:

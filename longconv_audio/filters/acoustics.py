@@ -23,9 +23,9 @@ from .reverberation import reverberation
 # A response cut off at its onset would begin with a click, which a band without sound has for its own: it is faded in.
 RISE_SECONDS = 0.002
 
-# Edges in hertz of what is averaged to one number, and how many octaves or third octaves that is: those of 500 Hz and
-# 1 kHz, and 2 kHz, too, for C80.
-MID, CLARITY_MID = (353.0, 1414.0, (2, 6)), (353.0, 2828.0, (3, 9))
+# Edges in hertz of what is averaged to one number, those of 500 Hz and 1 kHz (ISO 3382-1:2009, table A.1), and how many
+# octaves or third octaves that is.
+MID, MID_COUNTS = (353.0, 1414.0), (2, 6)
 
 QUANTITIES = ("edt", "t20", "t30", "c50", "c80", "d50", "ts")
 _NUMBERS = (*QUANTITIES, "noise_distance_db", "nonlinearity_t20", "nonlinearity_t30", "curvature")
@@ -72,7 +72,7 @@ class RoomParameters:
 
     Args:
         bands: in rising order.
-        mid: means over 500 Hz and 1 kHz (C80 over 2 kHz, too), None where a band of these is missing.
+        mid: means over the octaves of 500 Hz and 1 kHz, None where a band of these is missing.
     """
 
     bands: list[BandParameters]
@@ -125,9 +125,8 @@ def mean_parameters(rooms: list[RoomParameters]) -> RoomParameters:
 def _room(bands: list[BandParameters]) -> RoomParameters:
     mid = {}
     for name in QUANTITIES:
-        low, high, counts = CLARITY_MID if name == "c80" else MID
-        values = [getattr(band, name) for band in bands if low < band.centre < high]
-        mid[name] = _mean(values) if len(values) in counts and None not in values else None
+        values = [getattr(band, name) for band in bands if MID[0] < band.centre < MID[1]]
+        mid[name] = _mean(values) if len(values) in MID_COUNTS and None not in values else None
     return RoomParameters(bands, mid)
 
 

@@ -15,7 +15,7 @@ from longconv_audio.routing import FilterMatrix, Path
 
 from .hrir import hrir_at, onset
 from .sofa import Sofa, read_sofa
-from .spectra import frequency_response
+from .spectra import magnitude_for_peak, peak_of_magnitude
 
 # Loudspeakers in the order of a WAV's channels, and their azimuths in degrees, to the left above 0: ITU-R BS.775 for
 # stereo and 5.1, BS.2051 (0+7+0) for 7.1. The low-frequency effects have no place.
@@ -154,14 +154,12 @@ def largest_gain(matrix: FilterMatrix, samplerate: float) -> tuple[float, float]
     Returns:
         in dB, and where, in hertz.
     """
-    points = 2 * matrix.taps
-    total = np.zeros((matrix.outputs, points // 2 + 1))
-    frequencies = np.zeros(points // 2 + 1)
+    totals = [0.0] * matrix.outputs
     for path in matrix.paths:
-        frequencies, response = frequency_response(path.taps, samplerate, points)
-        total[path.output] += np.abs(response)
-    most = total.max(axis=0)
-    return to_db(float(most.max())), float(frequencies[most.argmax()])
+        totals[path.output] = totals[path.output] + magnitude_for_peak(path.taps, matrix.taps)
+    peaks = [peak_of_magnitude(np.atleast_1d(total), samplerate) for total in totals]
+    gain, frequency = max(peaks, key=lambda peak: peak[0])
+    return to_db(gain), frequency
 
 
 def layout_of(channels: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from longconv_audio.errors import UnreadableError
 
-from .biquads import Biquad, bandwidth_q, shelf_q
+from .biquads import Biquad, shelf_q
 
 LARGEST_DB = 200.0
 
@@ -167,7 +167,7 @@ def _filter(kind: str, values: dict[str, float], where: str) -> Biquad:
     if "q" in values:
         return Biquad(ours, hertz, values["q"], gain, where)
     if "octaves" in values:
-        return Biquad(ours, hertz, bandwidth_q(values["octaves"]), gain, where)
+        return Biquad(ours, hertz, None, gain, where, values["octaves"])
     if ours == "peaking":
         raise UnreadableError(f"{where}: a filter {kind} without Q: expected Fc 100 Hz Gain -3 dB Q 1")
     if ours == "notch":

@@ -45,8 +45,8 @@ class Line:
         return self.last <= least
 
     def power(self, samples: np.ndarray) -> np.ndarray:
-        """The mean square of the decay alone at each sample."""
-        return self.level * np.exp(-self.rate * (samples - self.start))
+        """The mean square of the decay alone at each sample; ahead of its start, what it has there."""
+        return self.level * np.exp(-self.rate * np.maximum(samples - self.start, 0))
 
     def above_noise(self, level_db: float) -> int:
         """The sample where it is so far above its power at the knee, not before its start."""

@@ -15,7 +15,7 @@ from .bands import Band
 from .decay import decay_of, onset
 from .level_meter import LevelMeter, SignalLevels
 from .lufs import Loudness, LoudnessMeter
-from .spectra import frequency_response
+from .spectra import peak_gain
 
 KINDS = ("auto", "ir", "recording")
 
@@ -207,10 +207,7 @@ def _report(levels: SignalLevels, samplerate: float, noise: float | None, **more
 def _ir_report(x: np.ndarray, samplerate: float, levels: SignalLevels) -> ChannelReport:
     if levels.peak == 0:
         return _report(levels, samplerate, None, decays=False, why_not="silence")
-    frequencies, response = frequency_response(x, samplerate, 2 * len(x))
-    magnitude = np.abs(response)
-    # The lowest of several that differ by rounding only.
-    at = int(np.argmax(magnitude >= magnitude.max() * (1 - 1e-9)))
+    gain, frequency = peak_gain(x, samplerate)
     start, decay = onset(x), decay_of(x, samplerate)
     return _report(
         levels,
@@ -221,8 +218,8 @@ def _ir_report(x: np.ndarray, samplerate: float, levels: SignalLevels) -> Channe
         onset_seconds=start / samplerate,
         l1_db=_db(levels.l1),
         l2_db=_db(levels.l2),
-        max_gain_db=_db(float(magnitude[at])),
-        max_gain_hz=float(frequencies[at]),
+        max_gain_db=_db(gain),
+        max_gain_hz=frequency,
         decays=decay.t60 is not None,
         why_not=decay.reason,
     )

@@ -12,6 +12,9 @@ INSTALL = "loudness is measured by pyloudnorm 0.2 or later: pip install 'longcon
 # Which channels count, of left, right, centre and the surrounds: the low-frequency one of 5.1 does not (BS.1770-4).
 _COUNTED = {1: [0], 2: [0, 1], 3: [0, 1, 2], 5: [0, 1, 2, 3, 4], 6: [0, 1, 2, 4, 5]}
 
+# The K-weighting rises about 1.68 kHz, and has no place at a rate whose half is hardly above.
+LOWEST_RATE = 4000
+
 # Powers are kept of steps of 100 ms: gating blocks are four of them, each a step on, and short-term loudness thirty.
 STEP_SECONDS, BLOCK_STEPS, SHORT_TERM_STEPS = 0.1, 4, 30
 ABSOLUTE_GATE, RELATIVE_GATE, RANGE_GATE = -70.0, -10.0, -20.0
@@ -70,6 +73,9 @@ class LoudnessMeter:
         self._meter = None
         if self._counted is None:
             self._reason = f"{channels} channels: loudness is defined here for 1, 2, 3, 5 or 6 (5.1)"
+            return
+        if samplerate < LOWEST_RATE:
+            self._reason = f"at {samplerate:g} Hz: loudness takes a sample rate of {LOWEST_RATE} Hz or more"
             return
         self._reason = INSTALL
         try:

@@ -12,7 +12,7 @@ from longconv_audio.errors import OptionError
 from .air import air_absorption
 from .band_values import BandValues, check_values, values_at
 from .bands import Band, octave_bands, octave_weights
-from .image_sources import REACH, Impulses, images_along, images_of
+from .image_sources import BLOCK, REACH, Impulses, images_along, images_of
 
 # West and east are the walls at x = 0 and at the room's length, south and north those at y = 0 and at its width.
 WALLS = ("west", "east", "south", "north", "floor", "ceiling")
@@ -24,7 +24,7 @@ LATE = 1.5
 
 # The longest side in metres, the longest response in seconds, the closest receiver in metres.
 LARGEST, LONGEST, CLOSEST = 1000.0, 60.0, 0.01
-# A minute's work or two: a room of 60 cubic metres for 2.2 seconds.
+# Half a minute's work: a room of 60 cubic metres for 2.2 seconds.
 MOST_IMAGES = 30_000_000
 # Of one response, and of all: some 3 GB, and 2.
 MOST_TAPS, MOST_SAMPLES = 1 << 24, 1 << 28
@@ -110,7 +110,8 @@ def shoebox(
             taps = math.ceil(reach / speed_of_sound * samplerate) + (0 if seconds is not None else REACH + 1)
             room = math.ceil(0.1 * samplerate) if len(bands) > 1 or highpass else 0
             impulses = Impulses(taps, len(bands), room)
-            for distances, amplitudes in images_of(axes, b, reach, max_order):
+            # Each block costs a pass over the response.
+            for distances, amplitudes in images_of(axes, b, reach, max_order, max(BLOCK, taps // 4)):
                 amplitudes *= np.exp(-air[:, None] * distances) / distances
                 impulses.add(distances * (samplerate / speed_of_sound), amplitudes)
             weights = octave_weights(impulses.frequencies(samplerate), bands)

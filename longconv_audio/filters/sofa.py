@@ -112,7 +112,7 @@ def _read(file, path: str) -> Sofa:
     rates = np.unique(np.asarray(file["Data.SamplingRate"], dtype=np.float64))
     if len(rates) != 1 or not 1 <= rates[0] <= 1e7 or rates[0] != round(rates[0]):
         raise UnreadableError(f"{path}: Data.SamplingRate is {rates}; expected one whole number of hertz")
-    places = _places(file["SourcePosition"], len(irs), path)
+    places = _from_the_head(file, _places(file["SourcePosition"], len(irs), path), path)
     delays = np.zeros((1, 2))
     if "Data.Delay" in file:
         delays = np.asarray(file["Data.Delay"], dtype=np.float64).reshape(-1, 2)
@@ -127,18 +127,47 @@ def _read(file, path: str) -> Sofa:
     return Sofa(irs, np.broadcast_to(delays, (len(irs), 2)), int(rates[0]), places, path)
 
 
-def _places(variable, count: int, path: str) -> np.ndarray:
-    places = np.asarray(variable, dtype=np.float64).reshape(-1, 3)
-    if len(places) not in (1, count):
-        raise UnreadableError(f"{path}: SourcePosition of {len(places)} directions; expected {count}")
-    places = np.broadcast_to(places, (count, 3))
-    if _text(variable.attrs.get("Type")) != "cartesian":
-        azimuth, elevation, distance = places.T
-        # Files that do not care for the distance say 0.
-        places = unit_vectors(azimuth, elevation) * np.where(distance > 0, distance, 1.0)[:, None]
+def _from_the_head(file, places: np.ndarray, path: str) -> np.ndarray:
+    """Places in the room as the listener has them: some turn the head, and not the source, from one to the next."""
+
+    def vectors(name: str, kind_of: str, otherwise: tuple[float, float, float]) -> np.ndarray:
+        if name not in file:
+            return np.broadcast_to(otherwise, places.shape)
+        kind = _text(file[kind_of].attrs.get("Type")) if kind_of in file else ""
+        return _vectors(file[name], len(places), path, name, kind == "spherical")
+
+    places = places - vectors("ListenerPosition", "ListenerPosition", (0.0, 0.0, 0.0))
+    # What is up is of the type that the view is.
+    ahead = vectors("ListenerView", "ListenerView", (1.0, 0.0, 0.0))
+    up = vectors("ListenerUp", "ListenerView", (0.0, 0.0, 1.0))
+    left = np.cross(up, ahead)
+    axes = np.stack([ahead, left, np.cross(ahead, left)], axis=1)  # (directions, 3 axes, 3)
+    lengths = np.linalg.norm(axes, axis=-1, keepdims=True)
+    if not (lengths > 1e-6).all():
+        raise UnreadableError(f"{path}: ListenerView and ListenerUp: expected two directions, at right angles")
+    places = np.einsum("nij,nj->ni", axes / lengths, places)
     if not np.linalg.norm(places, axis=1).all():
         raise UnreadableError(f"{path}: a SourcePosition lies in the head's centre: it has no direction")
     return places
+
+
+def _places(variable, count: int, path: str) -> np.ndarray:
+    places = _vectors(variable, count, path, "SourcePosition", False)
+    if _text(variable.attrs.get("Type")) == "cartesian":
+        return places
+    azimuth, elevation, distance = places.T
+    # Files that do not care for the distance say 0.
+    return unit_vectors(azimuth, elevation) * np.where(distance > 0, distance, 1.0)[:, None]
+
+
+def _vectors(variable, count: int, path: str, name: str, spherical: bool) -> np.ndarray:
+    """Cartesian, (count, 3)."""
+    vectors = np.asarray(variable, dtype=np.float64).reshape(-1, 3)
+    if len(vectors) not in (1, count):
+        raise UnreadableError(f"{path}: {name} of {len(vectors)} directions; expected {count}")
+    if spherical:
+        vectors = unit_vectors(vectors[:, 0], vectors[:, 1]) * vectors[:, 2:]
+    return np.broadcast_to(vectors, (count, 3))
 
 
 def _text(value) -> str:

@@ -9,6 +9,10 @@ import scipy.fft
 
 from longconv_audio.errors import OptionError
 
+# Points a tap of the grid that the largest gain is looked for on: a parabola through three of them is within 0.05 dB of
+# the top between.
+PEAK_POINTS = 4
+
 
 def frequency_response(h: np.ndarray, samplerate: float, points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The frequency response of a filter.
@@ -43,6 +47,58 @@ def response_at(h: np.ndarray, samplerate: float, frequencies: Iterable[float]) 
     n = np.arange(len(h))
     # Whole turns are taken out while they are exact.
     return np.array([np.exp(-2j * np.pi * (n * (frequency / samplerate) % 1.0)) @ h for frequency in frequencies])
+
+
+def peak_gain(h: np.ndarray, samplerate: float) -> tuple[float, float]:
+    """The largest gain of a filter: by how much a sine can get louder.
+
+    Args:
+        h: (taps,), or (channels, taps), of which the channel with the most counts.
+        samplerate: in hertz.
+
+    Returns:
+        linear, and its frequency in hertz: the lowest of several. 0 at 0 Hz for silence.
+
+    >>> peak_gain(np.array([0.5, -0.5]), 48_000)
+    (1.0, 24000.0)
+    """
+    peaks = [peak_of_magnitude(magnitude_for_peak(row), samplerate) for row in np.atleast_2d(h)]
+    return max(peaks, key=lambda peak: peak[0])
+
+
+def magnitude_for_peak(h: np.ndarray, taps: int | None = None) -> np.ndarray:
+    """The magnitude response of a filter (taps,) on the grid that `peak_of_magnitude` needs.
+
+    Args:
+        h: (taps,).
+        taps: of the longest of several filters that are to share the grid; None for h's own.
+    """
+    # Even, so that one of the frequencies is half the sample rate.
+    size = 2 * scipy.fft.next_fast_len(PEAK_POINTS * (taps or len(h)) // 2, real=True)
+    return np.abs(scipy.fft.rfft(h, size))
+
+
+def peak_of_magnitude(magnitude: np.ndarray, samplerate: float) -> tuple[float, float]:
+    """The top of a magnitude response between its frequencies.
+
+    Args:
+        magnitude: (bins,), linear, at evenly spaced frequencies from 0 Hz to half the sample rate.
+        samplerate: in hertz.
+
+    Returns:
+        linear, and in hertz: of the parabola through the largest power and its neighbours.
+    """
+    largest = float(magnitude.max())
+    if not largest > 0:
+        return largest, 0.0
+    # The lowest of several that differ by rounding only.
+    at, last = int(np.argmax(magnitude >= largest * (1 - 1e-9))), len(magnitude) - 1
+    # Beyond 0 Hz and half the sample rate the response stands mirrored.
+    below, top, above = (magnitude[[abs(at - 1), at, last - abs(last - at - 1)]] / largest) ** 2
+    bend = below - 2 * top + above
+    shift = float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+    power = top - 0.25 * (below - above) * shift
+    return largest * float(np.sqrt(power)), (at + shift) * samplerate / (2 * last)
 
 
 def smooth_octaves(frequencies: np.ndarray, magnitude: np.ndarray, fraction: float) -> np.ndarray:

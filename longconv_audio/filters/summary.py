@@ -8,7 +8,7 @@ import numpy as np
 
 from longconv_audio.levels import to_db
 
-from .spectra import frequency_response
+from .spectra import peak_gain
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ def summarize(h: np.ndarray, samplerate: int, latency: float | None = None) -> S
         latency: in samples, where it is known; None takes the place of the largest tap of all channels.
     """
     h = np.atleast_2d(np.asarray(h, dtype=np.float64))
-    frequencies, response = frequency_response(h, samplerate, 2 * h.shape[-1])
-    magnitude = np.abs(response).max(axis=0)
-    at = int(magnitude.argmax())
+    gain, frequency = peak_gain(h, samplerate)
     if latency is None:
         latency = float(np.abs(h).max(axis=0).argmax())
     return Summary(
@@ -54,8 +52,8 @@ def summarize(h: np.ndarray, samplerate: int, latency: float | None = None) -> S
         taps=h.shape[-1],
         samplerate=samplerate,
         seconds=h.shape[-1] / samplerate,
-        peak_gain_db=to_db(float(magnitude[at])),
-        peak_gain_hz=float(frequencies[at]),
+        peak_gain_db=to_db(gain),
+        peak_gain_hz=frequency,
         latency_samples=float(latency),
         latency_ms=1000 * float(latency) / samplerate,
     )

@@ -24,5 +24,9 @@ def test_clipping_is_found():
     assert found.samples == np.count_nonzero((clipped[1] == 0.6) | (clipped[1] == -0.5))
     assert 0.5 <= found.first_seconds < 0.51
     assert math.isclose(found.level, 0.6) or math.isclose(found.level, 0.5)
+    # Four to six samples a period.
+    high = np.clip(0.9 * np.sin(2 * np.pi * 1003.7 * t), -1, 0.5)
+    (short,) = find_clipping(high, RATE)
+    assert 0.9 * np.count_nonzero(high == 0.5) < short.samples <= np.count_nonzero(high == 0.5)
     y = played(SWEEP, np.ones(1))
     assert "channel 1" in deconvolve(np.clip(2 * y, -0.7, 0.7), RATE, SWEEP).warnings[0]

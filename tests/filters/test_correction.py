@@ -112,6 +112,46 @@ def test_a_deep_notch_is_boosted_to_the_limit_and_no_further(phase):
     assert report.before.max_db > 60
 
 
+def test_beside_a_notch_the_rest_comes_out_flat():
+    h = np.zeros(500)
+    h[[0, 240]] = 1
+    correction, _ = invert(h, RATE, smoothing=None, max_boost=6)
+    hertz = np.arange(RATE // 2 + 1)
+    before = 2 * np.abs(np.cos(np.pi * hertz * 240 / RATE))
+    # Of a mean power of 2, boosts up to 3 dB below the limit stay as they are.
+    inside = (before > np.sqrt(2) * 10 ** (-2.5 / 20)) & (hertz > 30) & (hertz < 19_000)
+    levels = 20 * np.log10(np.abs(np.fft.rfft(np.convolve(h, correction), RATE))[inside])
+    assert levels.max() - levels.min() < 0.02
+    assert abs(levels.mean() - 10 * np.log10(2)) < 0.3
+
+
+def test_the_level_is_that_of_pink_noise():
+    correction, report = invert(SPEAKER, RATE, max_boost=0)
+    frequencies = np.fft.rfftfreq(1 << 17, 1 / RATE)
+    inside = (frequencies >= 20) & (frequencies <= 20_000)
+    before, after = (
+        10 * np.log10(np.sum(np.abs(np.fft.rfft(h, 1 << 17))[inside] ** 2 / frequencies[inside]))
+        for h in (SPEAKER, np.convolve(SPEAKER, correction))
+    )
+    assert report.level_db < -1
+    assert report.level_db == pytest.approx(after - before, abs=0.02)
+
+
+def test_linear_phase_is_symmetric_about_its_latency():
+    correction, report = invert(SPEAKER, RATE, taps=4096, max_boost=20, phase="linear")
+    assert report.latency_samples == 2048
+    assert np.allclose(correction[2049:], correction[2047:0:-1], atol=1e-5)
+
+
+def test_a_common_correction_is_of_the_mean_power():
+    pair = np.stack([SPEAKER, 3 * chain((300, 6, 1))])
+    correction, _ = invert(pair, RATE, max_boost=20, smoothing=None, channels="common")
+    y = np.fft.rfft([np.convolve(h, correction[0]) for h in pair], 1 << 17)
+    both = np.sqrt(np.mean(np.abs(y) ** 2, axis=0))
+    levels = 20 * np.log10(both[round(25 / RATE * (1 << 17)) : round(19_000 / RATE * (1 << 17))])
+    assert levels.max() - levels.min() < 0.2
+
+
 def test_a_target_is_met():
     _, report = invert(SPEAKER, RATE, smoothing=None, max_boost=20, target=Tilt())
     assert report.after.max_db < 0.1

@@ -1,13 +1,14 @@
 """Curves: what texts of every kind mean, and the lines they are refused for."""
 
 import io
+import math
 
 import numpy as np
 import pytest
 import scipy.signal
 
 from longconv_audio.errors import OptionError, UnreadableError
-from longconv_audio.filters.biquads import Biquad, bandwidth_q, shelf_q
+from longconv_audio.filters.biquads import Biquad, shelf_q
 from longconv_audio.filters.curves import Curve, read_curve
 
 RATE = 48_000
@@ -147,8 +148,16 @@ def test_biquads_are_the_cookbooks(kind, frequency, q):
 def test_slopes_and_bandwidths():
     # A shelf of slope 1 is Butterworth's at small gains; a band one octave wide falls to half its gain at the edges.
     assert shelf_q(1.0, 0.01) == pytest.approx(0.5**0.5)
-    octave = Biquad("peaking", 1000, bandwidth_q(1.0), 6.0).levels(1000 * 2.0 ** np.array([-0.5, 0, 0.5]), 1e7)
-    assert octave == pytest.approx([3, 6, 3], abs=1e-3)
+    octave = read("Filter 1: ON PK Fc 1000 Hz Gain 6 dB BW Oct 1").filters[0]
+    assert octave.levels(1000 * 2.0 ** np.array([-0.5, 0, 0.5]), 1e7) == pytest.approx([3, 6, 3], abs=1e-3)
+    # Near half the sample rate the Cookbook's bandwidth keeps the lower edge where it is, within what warping leaves.
+    high = read("Filter 1: ON PK Fc 10 kHz Gain 6 dB BW Oct 1").filters[0]
+    q = 1 / (2 * math.sinh(math.log(2) / 2 * (w := 2 * math.pi * 10_000 / RATE) / math.sin(w)))
+    frequencies = np.linspace(100, RATE / 2, 50)
+    assert np.allclose(
+        high.levels(frequencies, RATE), Biquad("peaking", 10_000, q, 6.0).levels(frequencies, RATE), atol=1e-9
+    )
+    assert Biquad("peaking", RATE / 2 - 1e-6, None, 6.0, octaves=20.0).levels(frequencies, RATE).max() <= 6.0 + 1e-9
     shelf = read("Filter 1: ON LSC 12 dB Fc 100 Hz Gain 6 dB").filters[0]
     assert (shelf.frequency, shelf.q) == (100, shelf_q(1.0, 6.0))
     plain = read("Filter 1: ON LS Fc 100 Hz Gain 6 dB").filters[0]

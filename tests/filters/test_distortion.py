@@ -53,6 +53,22 @@ class TestDistortion:
         assert all(band.thd_percent is None or band.thd_percent < 0.01 for band in clean.bands)
         assert deconvolve(x, 48_000, self.SWEEP, drift="none", orders=1).distortion is None
 
+    def test_orders_add_up_by_their_power_and_noise_is_none(self, rng):
+        a, b, amplitude = 0.1, 0.2, 10 ** (-3 / 20)
+        x = self.SWEEP.signal()[0]
+        gain = 1 + 0.75 * b * amplitude**2
+        second, third = 100 * 0.5 * a * amplitude / gain, 100 * 0.25 * b * amplitude**2 / gain
+        y = x + a * x**2 + b * x**3 + 1e-5 * rng.standard_normal(len(x))
+        found = deconvolve(y, 48_000, self.SWEEP, drift="none").distortion[0]
+        for band in (band for band in found.bands if 30 < band.frequency < 2000):
+            assert abs(band.thd_percent / np.hypot(second, third) - 1) < 0.05
+            assert abs(band.orders_percent[0] / second - 1) < 0.05
+        noise = 0.03 * rng.standard_normal(len(x))
+        found = deconvolve(x + noise, 48_000, self.SWEEP, drift="none").distortion[0]
+        percents = [percent for band in found.bands for percent in band.orders_percent]
+        assert sum(percent is not None for percent in percents) <= 0.05 * len(percents)
+        assert all(band.noise_percent > 0.1 for band in found.bands)
+
     def test_noise_has_no_harmonics(self, rng):
         sweep = Sweep(RATE, start=20, end=7600, seconds=3, after=0.5)
         x = sweep.signal()[0]

@@ -101,6 +101,13 @@ class TestRecording:
         noise = inspect(x, RATE).overall.noise_dbpeak
         assert abs(noise - 20 * np.log10(1e-3 / np.abs(x).max())) < 1
 
+    def test_root_mean_square(self):
+        x = np.stack([np.full(RATE, 0.5), np.full(RATE, -0.1)])
+        found = inspect(x, RATE, "recording")
+        levels = [report.rms_dbfs for report in (*found.by_channel, found.overall)]
+        assert levels == pytest.approx([20 * np.log10(0.5), -20, 10 * np.log10(0.13)])
+        assert (found.by_channel[1].dc, found.overall.dc) == (pytest.approx(-0.1), pytest.approx(0.5))
+
     def test_loudness(self):
         pytest.importorskip("pyloudnorm")
         x = 10 ** (-23 / 20) * np.sin(2 * np.pi * 997 * np.arange(4 * RATE) / RATE)

@@ -36,6 +36,12 @@ def test_range():
     assert abs(loudness(x, 48_000).range - 10) < 1
 
 
+def test_range_is_from_a_tenth_to_a_twentieth_below_the_top():
+    # Short-term blocks of 3 s: eight in a hundred are soft, which is below the tenth; eight more are loud.
+    parts = [sine(level, seconds, 8000, 1) for level, seconds in ((-35, 16), (-25, 168), (-20, 16))]
+    assert abs(loudness(np.concatenate(parts, axis=1), 8000).range - 5) < 0.2
+
+
 def test_surround_channels_weigh_more_and_the_lfe_nothing():
     six = np.zeros((6, 48_000 * 2))
     six[3] = sine(0, 2)[0]
@@ -54,6 +60,13 @@ def test_blocks_give_what_the_whole_gives(rate, rng):
         meter.process(x[:, start : start + 77_777])
     theirs = pyloudnorm.Meter(rate, filter_class="DeMan").integrated_loudness(x.T)
     assert abs(meter.result().integrated - theirs) < 0.01
+
+
+def test_a_rate_too_low_for_the_weighting():
+    found = loudness(sine(-23, 5, 3000), 3000)
+    assert (found.integrated, found.range) == (None, None)
+    assert "at 3000 Hz" in found.missing["integrated"]
+    assert abs(loudness(sine(-23, 5, 4000), 4000).integrated + 23) < 0.3
 
 
 def test_what_has_none(monkeypatch):

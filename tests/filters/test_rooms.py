@@ -7,7 +7,7 @@ import pytest
 
 from longconv_audio.errors import OptionError
 from longconv_audio.filters.bands import octave_bands
-from longconv_audio.filters.image_sources import images_along, images_of
+from longconv_audio.filters.image_sources import SHAPE, SPREAD, Impulses, images_along, images_of
 from longconv_audio.filters.rooms import WALLS, eyring_t60, shoebox
 
 SIZE, SOURCE, RECEIVER = (6.0, 4.0, 3.0), (1.0, 1.2, 1.5), (4.0, 2.5, 1.7)
@@ -30,6 +30,19 @@ def spectrum(h, points):
 
 def difference_db(found, wanted):
     return 10 * math.log10(np.sum(np.abs(found - wanted) ** 2) / np.sum(np.abs(wanted) ** 2))
+
+
+def test_impulses_are_spread_by_the_kernel_whose_transform_is_taken_out(rng):
+    # Off the grid, at its start, and beyond its end, where the kernel wraps round; amplitudes of two bands.
+    places, amplitudes = np.array([0.0, 0.1, 31.77, 31.77, 99.9]), rng.standard_normal((2, 5))
+    impulses = Impulses(100, 2, 0)
+    for half in (slice(0, 2), slice(2, 5)):
+        impulses.add(places[half], amplitudes[:, half])
+    points = len(impulses._grid)
+    distance = (np.arange(points)[:, None] - 2 * places + points / 2) % points - points / 2
+    x = distance / (SPREAD / 2)
+    kernel = np.where((x >= -1) & (x < 1), np.i0(SHAPE * np.sqrt(np.maximum(1 - x**2, 0))), 0)
+    assert np.abs(impulses._grid - kernel @ amplitudes.T).max() < 1e-11 * kernel.max()
 
 
 def test_the_direct_sound_and_six_reflections_are_where_geometry_has_them():

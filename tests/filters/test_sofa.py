@@ -135,6 +135,32 @@ def test_cartesian_places(tmp_path):
         assert pair.distance == 2
 
 
+def test_a_head_that_turns(tmp_path):
+    # The source stays where it is, 2 m along x of the room; the head looks elsewhere each time.
+    views = np.array([[1.0, 0, 0], [0, -1, 0], [-1, 0, 0], [0, 1, 0]])
+    irs = np.arange(1.0, 1 + 4 * 2 * 4).reshape(4, 2, 4)
+    spherical = np.array([[0.0, 0, 1], [270, 0, 1], [180, 0, 1], [90, 0, 1]])
+    for kind, given, up in (("cartesian", views, [[0, 0, 1.0]]), ("spherical", spherical, [[0, 90, 1.0]])):
+        write_sofa(tmp_path / "t.sofa", irs, np.array([[3.0, 0, 1.7]]), kind="cartesian", convention="GeneralFIR")
+        with h5py.File(tmp_path / "t.sofa", "a") as file:
+            file["ListenerPosition"], file["ListenerView"], file["ListenerUp"] = [[1.0, 0, 1.7]], given, up
+            file["ListenerView"].attrs["Type"] = np.bytes_(kind)
+        sofa = read_sofa(tmp_path / "t.sofa")
+        for azimuth, wanted in zip((0, 90, 180, 270), irs, strict=True):
+            pair = hrir_at(sofa, azimuth)
+            assert np.array_equal(pair.taps, wanted)
+            assert (pair.distance, pair.angle) == (pytest.approx(2), pytest.approx(0, abs=1e-6))
+    # On its side: what is up in the room is on its left.
+    write_sofa(tmp_path / "t.sofa", irs[:1], np.array([[0.0, 90, 1]]))
+    with h5py.File(tmp_path / "t.sofa", "a") as file:
+        file["ListenerUp"] = [[0.0, -1, 0]]
+    assert hrir_at(read_sofa(tmp_path / "t.sofa"), 90).angle == pytest.approx(0, abs=1e-6)
+    with h5py.File(tmp_path / "t.sofa", "a") as file:
+        file["ListenerUp"][:] = [[1.0, 0, 0]]
+    with pytest.raises(UnreadableError, match="right angles"):
+        read_sofa(tmp_path / "t.sofa")
+
+
 def test_refusals(tmp_path, measured, monkeypatch):
     sofa, places, irs = measured
     path = tmp_path / "x.sofa"

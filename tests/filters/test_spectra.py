@@ -7,7 +7,7 @@ import pytest
 
 from longconv_audio.filters import frequency_response, octave_bands, smooth_octaves, split_octaves, summarize
 from longconv_audio.filters.bands import octave_weights
-from longconv_audio.filters.spectra import mean_over_octaves
+from longconv_audio.filters.spectra import mean_over_octaves, peak_gain, response_at
 
 
 def test_response_of_two_taps():
@@ -76,6 +76,21 @@ def test_summary():
     )
     assert np.isclose(found.peak_gain_db, 20 * np.log10(2))
     assert summarize(h, 50_000, 12.5).latency_samples == 12.5
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 101, 1000, 4999])
+@pytest.mark.parametrize("part", [0.1, 0.25, 0.4])
+def test_the_largest_gain_lies_between_the_points_of_a_grid(taps, part):
+    # A tone, whose response is a lobe as narrow as so many taps have.
+    frequency = (taps // 8 + part) / (4 * taps)
+    h = np.stack([np.zeros(taps), np.cos(2 * np.pi * frequency * np.arange(taps) + part)])
+    dense = np.linspace(max(frequency - 1 / taps, 0), min(frequency + 1 / taps, 0.5), 4001)
+    magnitude = np.abs(response_at(h[1], 1.0, dense))
+    gain, found = peak_gain(h, 1.0)
+    assert abs(20 * np.log10(gain / magnitude.max())) < 0.05
+    assert abs(20 * np.log10(np.abs(response_at(h[1], 1.0, [found]))[0] / magnitude.max())) < 0.05
+    assert summarize(1e-200 * h, 1).peak_gain_db == pytest.approx(20 * np.log10(gain) - 4000)
+    assert peak_gain(0 * h, 1.0) == (0, 0)
 
 
 def test_the_mean_over_octaves_keeps_phase(rng):
