@@ -24,7 +24,7 @@ Output = Annotated[
     str,
     typer.Option("--output", "-o", help="Audio, .npy or .txt, or - for standard output (WAV).", show_default=False),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace a file that exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace an output that exists.")]
 Subtype = Annotated[
     str | None, typer.Option(help="Sample format: PCM_16, PCM_24, FLOAT, DOUBLE.", show_default="FLOAT")
 ]

@@ -64,7 +64,7 @@ def test_refusals(folder):
         [
             ["inspect", "ir.npy"],
             ["inspect", "ir.wav", "--rate", 48000],
-            ["inspect", "ir.wav", "--channel", 3],
+            ["inspect", "ir.wav", "--channel", "1,3"],
             ["inspect", "tone.wav", "--channel", 1],
         ],
         cwd=folder,
