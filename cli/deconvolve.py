@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from longconv_audio.errors import OptionError, UnwritableError
+from longconv_audio.errors import OptionError
 
 from .filter_output import check_output, plain, write_filter
 
@@ -84,7 +84,7 @@ def deconvolve(
 
         longconv deconvolve recording.wav sweep.wav -o ir.wav
     """
-    check_output(output, json)
+    check_output(output, json, overwrite, recording)
     if recording == sweep == "-":
         raise OptionError("RECORDING and SWEEP are both -: standard input holds only one of them")
     if harmonics_output is not None and (harmonics_output in ("-", output) or harmonics < 2):
@@ -94,7 +94,10 @@ def deconvolve(
     from longconv_audio import filters
     from longconv_audio.audio_io import AudioReader, write_ir
     from longconv_audio.duration import Duration
+    from longconv_audio.endpoints import check_target
 
+    if harmonics_output is not None:
+        check_target(recording, harmonics_output, overwrite)
     excitation, notes = filters.read_sweep(sweep, start=start, end=end, repeats=repeats)
     with AudioReader(recording, dtype="float64") as reader:
         samples, rate = reader.read(), int(reader.samplerate)
@@ -115,8 +118,6 @@ def deconvolve(
             raise OptionError(
                 "--harmonics-output: SWEEP is not known to be an exponential sweep: pass its --start and --end"
             )
-        if not overwrite:
-            _refuse_existing(output)
         flat = found.harmonics.reshape(-1, found.harmonics.shape[-1])
         write_ir(harmonics_output, flat, rate, overwrite=overwrite)
     facts = {
@@ -135,14 +136,6 @@ def deconvolve(
         json=json,
         quiet=quiet,
     )
-
-
-def _refuse_existing(output: str) -> None:
-    """Before the first of two files is written, what would stop the second."""
-    import os
-
-    if output != "-" and os.path.lexists(output):
-        raise UnwritableError(f"{output}: exists: pass -y/--overwrite to replace it")
 
 
 def _said(found: Measurement) -> list[str]:

@@ -165,14 +165,14 @@ def _achieved(report: BandReport) -> str:
     edges = [f"{edge:.5g}" for edge in report.edges_hz if edge is not None]
     if edges:
         parts.append(f"-6 dB at {' and '.join(edges)} Hz")
-    return ", ".join([*parts, f"transition {report.transition_hz:.4g} Hz"])
+    return ", ".join([*parts, f"transition {report.transition_hz:.5g} Hz"])
 
 
 def _shortcomings(design: BandDesign, report: BandReport, stopband: float | None) -> list[str]:
     if not design.fits:
         edges = " and ".join(f"{edge:g}" for edge in design.edges)
         return [
-            f"{design.taps} taps need {design.transition:.4g} Hz from passband to stopband, more than there is room "
+            f"{design.taps} taps need {design.transition:.5g} Hz from passband to stopband, more than there is room "
             f"for beside {edges} Hz: pass more --taps or less --stopband"
         ]
     if stopband is not None and report.stopband_db < stopband - _MISSED_DB:

@@ -94,7 +94,7 @@ class Target:
     quiet: bool
 
     def __post_init__(self) -> None:
-        check_output(self.output, self.json)
+        check_output(self.output, self.json, self.overwrite)
 
     def rounded(self, h: np.ndarray) -> np.ndarray:
         """The taps as the file will hold them."""

@@ -73,7 +73,7 @@ def eq(
         )
     if report.error_db > _MISSED_DB:
         warnings.append(
-            f"{len(h)} taps miss the curve by {report.error_db:.1f} dB at {report.error_hz:.4g} Hz: what is that sharp "
+            f"{len(h)} taps miss the curve by {report.error_db:.1f} dB at {report.error_hz:.5g} Hz: what is that sharp "
             "needs more --taps, or --phase minimum"
         )
     target.write(

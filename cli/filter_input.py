@@ -24,7 +24,7 @@ Output = Annotated[
     str,
     typer.Option("--output", "-o", help="Audio, .npy or .txt, or - for standard output (WAV).", show_default=False),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace a file that exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace an output that exists.")]
 Subtype = Annotated[
     str | None, typer.Option(help="Sample format: PCM_16, PCM_24, FLOAT, DOUBLE.", show_default="FLOAT")
 ]
@@ -46,10 +46,7 @@ def check_files(inputs: list[str], output: str, json: bool, overwrite: bool) -> 
         raise OptionError("IR: an empty name: expected a file, or - for standard input")
     if inputs.count("-") > 1:
         raise OptionError("-: standard input can be read once: write the other to a file first")
-    check_output(output, json)
-    from longconv_audio.endpoints import check_target
-
-    check_target(inputs[0], output, overwrite)
+    check_output(output, json, overwrite, inputs[0])
 
 
 def read_filter(source: str, rate: int | None, ir_rate: IrRate = IrRate.resample) -> ImpulseResponse:

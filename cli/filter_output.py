@@ -12,12 +12,22 @@ from longconv_audio.errors import OptionError
 from .messages import finite, print_json, say, warn
 
 
-def check_output(output: str, json: bool) -> None:
-    """Refuses, before any work, an output that is not named or that meets the report on standard output."""
+def check_output(output: str, json: bool, overwrite: bool, source: str = "-") -> None:
+    """Refuses, before any work, an output that is not named, cannot be written or meets the report on standard output.
+
+    Args:
+        output: as `write_ir` takes it.
+        json: whether the report goes to standard output.
+        overwrite: whether a file that exists may be replaced.
+        source: the input, for the message where it is the output itself.
+    """
     if not output:
         raise OptionError("no output was given: pass -o FILE (.wav, .npy, .txt, ...), or -o - for standard output")
     if json and output == "-":
         raise OptionError("--json and -o -: both go to standard output: write the filter to a file")
+    from longconv_audio.endpoints import check_target
+
+    check_target(source, output, overwrite)
 
 
 def write_filter(

@@ -35,7 +35,7 @@ def from_sofa(
 
     longconv ir from-sofa ears.sofa --azimuth 30 -o left.wav
     """
-    check_output(output, json)
+    check_output(output, json, overwrite)
     if rate is not None and not 1 <= rate <= 10_000_000:
         raise OptionError(f"--rate {rate}: expected 1 to 10 million hertz")
     from longconv_audio import shaping

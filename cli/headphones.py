@@ -141,4 +141,4 @@ def said_gain(matrix: FilterMatrix, samplerate: int, gain: float) -> str:
 
     level, frequency = largest_gain(matrix, samplerate)
     level = round(level + gain, 2) + 0.0
-    return f"largest gain {level:+.2f} dB at {frequency:.4g} Hz, all channels at their worst"
+    return f"largest gain {level:+.2f} dB at {frequency:.5g} Hz, all channels at their worst"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from longconv_audio.errors import OptionError
+from longconv_audio.errors import OptionError, UnreadableError
 
+from .channel_option import channel_numbers
 from .filter_output import plain
 from .messages import print_json, put, warn
 
@@ -44,10 +45,10 @@ def inspect(
         ),
     ] = Kind.auto,
     channel: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
-            metavar="N",
-            help="Room parameters of this channel, from 1; may be repeated.",
+            metavar="N,...",
+            help="Room parameters of these channels, from 1.",
             show_default="the mean of all",
         ),
     ] = None,
@@ -62,8 +63,9 @@ def inspect(
     Times and clarity are those of ISO 3382-1. What cannot be measured is left open, and the reason stands below. A
     recording may be of any length: it is read in blocks.
     """
+    channels = channel_numbers(channel) if channel else []
     name, found, warnings = _inspect(input, kind.value, bands is Bands.third, rate)
-    for number in channel or ():
+    for number in channels:
         if not 1 <= number <= found.channels:
             raise OptionError(f"--channel {number}: {name} has {found.channels}, counted from 1")
         if found.kind == "recording":
@@ -76,7 +78,7 @@ def inspect(
     else:
         from .inspection_text import lines
 
-        put("\n".join(lines(name, found, channel or (), kind is Kind.auto)))
+        put("\n".join(lines(name, found, channels, kind is Kind.auto)))
 
 
 def _inspect(source: str, kind: str, thirds: bool, rate: int | None) -> tuple[str, Inspection, list[str]]:
@@ -97,6 +99,8 @@ def _inspect(source: str, kind: str, thirds: bool, rate: int | None) -> tuple[st
     with AudioReader(source, dtype="float64") as reader:
         samplerate = int(reader.samplerate)
         first = reader.read(-1 if kind == "ir" else int(LONGEST_IR_SECONDS * samplerate) + 1)
+        if not first.size:
+            raise UnreadableError(f"{reader.name}: holds 0 samples; expected at least 1")
         if kind == "recording" or (kind == "auto" and first.shape[1] > LONGEST_IR_SECONDS * samplerate):
             found = inspect_blocks(_blocks(first, reader), samplerate, reader.name)
         else:

@@ -94,8 +94,8 @@ def invert(
         overwrite=overwrite,
         latency=report.latency_samples,
         facts={"correction": asdict(report)},
-        said=[*ir.notes, *(curve.notes if curve else ()), *_said(report, curve.name if curve else "a flat target")],
-        warnings=_warnings(report, pre_ringing),
+        said=[*ir.notes, *_said(report, curve.name if curve else "a flat target")],
+        warnings=[*(curve.warnings(ir.samplerate) if curve else ()), *_warnings(report, pre_ringing)],
         json=json,
         quiet=quiet,
     )

@@ -116,7 +116,8 @@ def resample(
     """
     check_files([input], output, json, overwrite)
     if rate < 1:
-        raise OptionError(f"--rate {rate}: expected the sample rate wanted, 1 Hz or more")
+        given = f"--rate {rate}" if rate else "no rate"
+        raise OptionError(f"{given}: expected the sample rate wanted, as in --rate 96000")
     from dataclasses import replace
 
     from longconv_audio import filters
@@ -124,9 +125,10 @@ def resample(
 
     ir = read_ir(input)
     native = ir.samplerate or input_rate
-    if not native or native < 1 or (ir.samplerate and input_rate not in (None, ir.samplerate)):
-        found = f"is at {ir.samplerate} Hz" if ir.samplerate else "says no sample rate"
-        raise OptionError(f"{ir.name}: {found}, and --input-rate is {input_rate}: expected the rate of an array alone")
+    if ir.samplerate and input_rate not in (None, ir.samplerate):
+        raise OptionError(f"--input-rate {input_rate}: is for .npy and .txt; {ir.name} is at {ir.samplerate} Hz")
+    if not native or native < 1:
+        raise OptionError(f"{ir.name}: says no sample rate: pass it with --input-rate, such as --input-rate 48000")
     taps, origin = filters.resample(ir.taps, native, rate)
     said = [f"resampled from {native} to {rate} Hz"]
     if origin:

@@ -122,7 +122,7 @@ def split(
     """
     outputs = output or []
     if "-" in outputs or len(set(outputs)) < len(outputs):
-        raise OptionError("-o: expected another file for each part")
+        raise OptionError("-o: expected a file for each part, each another one and none of them standard output")
     for name in outputs or [""]:
         check_files([input], name, json, overwrite)
     from longconv_audio import filters

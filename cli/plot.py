@@ -12,6 +12,7 @@ import typer
 from longconv_audio.duration import Duration
 from longconv_audio.errors import LongconvError, OptionError, UnwritableError
 
+from .channel_option import channel_numbers
 from .filter_output import plain
 from .messages import print_json, say, warn
 
@@ -43,7 +44,7 @@ def plot(
     ] = None,
     unwrap: Annotated[bool, typer.Option("--unwrap", help="Draw the phase unwrapped, from 0 Hz up.")] = False,
     channel: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="N,...", help="Channels to draw, from 1.", show_default="all, four lines at the most"),
     ] = None,
     start: Annotated[
@@ -141,12 +142,13 @@ def _chosen(taps, channels: list[int] | None, name: str):
     return taps[[channel - 1 for channel in channels]]
 
 
-def _channels(text: str | None) -> list[int] | None:
-    if text is None:
+def _channels(given: list[str] | None) -> list[int] | None:
+    if not given:
         return None
-    if not re.fullmatch(r"[1-9][0-9]{0,5}(,[1-9][0-9]{0,5}){0,3}", text):
-        raise OptionError(f"--channel {text}: expected up to four numbers from 1, such as 1 or 1,3")
-    return [int(number) for number in text.split(",")]
+    channels = channel_numbers(given)
+    if len(channels) > 4:
+        raise OptionError(f"--channel {','.join(given)}: expected up to four")
+    return channels
 
 
 def _smoothing(text: str) -> float | None:

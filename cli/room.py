@@ -66,7 +66,7 @@ def room(
 
         longconv room --t60 500=1.8,1k=1.6,4k=1.1 --channels 2 -o hall.wav
     """
-    check_output(output, json)
+    check_output(output, json, overwrite)
     box = {"--size": size, "--source": source, "--receiver": receiver, "--absorption": absorption}
     box |= {"--max-order": max_order, "--humidity": humidity}
     hall = {"--channels": channels, "--predelay": predelay, "--seed": seed}

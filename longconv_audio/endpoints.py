@@ -21,7 +21,9 @@ def check_target(source: str, target: str, overwrite: bool) -> None:
         raise UnwritableError(f"{target}: is a folder; expected the name of a file")
     if os.path.exists(target) and not overwrite:
         same = source != "-" and os.path.exists(source) and os.path.samefile(source, target)
-        raise UnwritableError(f"{target}: {'is the input itself' if same else 'exists'}: pass -y to replace it")
+        raise UnwritableError(
+            f"{target}: {'is the input itself' if same else 'exists'}: pass -y/--overwrite to replace it"
+        )
     folder = os.path.dirname(os.path.abspath(target))
     if not os.path.isdir(folder):
         raise UnwritableError(f"{target}: there is no folder {folder}: make it first")

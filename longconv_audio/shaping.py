@@ -138,7 +138,7 @@ def normalisation_gain(matrix: FilterMatrix, kind: str) -> float:
     else:
         size = max(sizes.values(), default=0.0)
     if size == 0 or not math.isfinite(1 / size):
-        raise OptionError(f"--normalize {kind}: every tap of the IR is 0; use another IR or --normalize none")
+        raise OptionError(f"normalizing by {kind}: every tap of the IR is 0: use another one, or leave its level")
     return 1 / size
 
 

@@ -229,5 +229,5 @@ def _check_finite(taps: np.ndarray, start: int, name: str) -> None:
     found = "NaN" if np.isnan(value) else "infinity"
     raise NonFiniteError(
         f"{name}: the IR has {found} at channel {channel + 1} (of {len(taps)}), sample {start + sample}: "
-        "mend the file, or leave that part out with --ir-offset or --ir-length"
+        "mend the file, or leave that part out"
     )

@@ -6,6 +6,7 @@ What cannot be measured is None, with the reason beside it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -115,7 +116,8 @@ def mean_parameters(rooms: list[RoomParameters]) -> RoomParameters:
     for rows in zip(*(room.bands for room in rooms), strict=True):
         numbers = {name: _mean(getattr(row, name) for row in rows) for name in _NUMBERS}
         missing = {name: why for name, why in rows[0].missing.items() if numbers[name] is None}
-        warnings = list(dict.fromkeys(warning for row in rows for warning in row.warnings))
+        counts = Counter(warning for row in rows for warning in row.warnings)
+        warnings = [warning if n == len(rows) else f"{warning}, in some channels" for warning, n in counts.items()]
         bands.append(BandParameters(rows[0].band, rows[0].centre, **numbers, missing=missing, warnings=warnings))
     return _room(bands)
 

@@ -127,7 +127,13 @@ def deconvolve(
             one if row.any() else Distortion(None, None, [None] * (orders - 1), [])
             for one, row in zip(harmonic_distortion(passes, orders, before), taps, strict=True)
         ]
-    warnings += _doubts(taps, snr_db, distortion, len(recording))
+    if distortion is not None and all((one.thd_percent or 0) > NO_SWEEP for one in distortion):
+        distortion = None
+        warnings.append(
+            "there is more in the places of the harmonics than in that of the response: was this sweep, and no other, "
+            "played?"
+        )
+    warnings += _doubts(taps, snr_db, len(recording))
     return Measurement(
         taps=taps,
         samplerate=samplerate,
@@ -165,16 +171,9 @@ def _incomplete(passes: Passes) -> list[str]:
     return warnings
 
 
-def _doubts(
-    taps: np.ndarray, snr_db: list[float | None], distortion: list[Distortion] | None, recorded: int
-) -> list[str]:
+def _doubts(taps: np.ndarray, snr_db: list[float | None], recorded: int) -> list[str]:
     """Warnings of responses that are none."""
     warnings = []
-    if distortion is not None and all((one.thd_percent or 0) > NO_SWEEP for one in distortion):
-        warnings.append(
-            "there is more in the places of the harmonics than in that of the response: was this sweep, and no other, "
-            "played?"
-        )
     for number, row in enumerate(taps):
         quiet = snr_db[number] is not None and snr_db[number] < AUDIBLE_DB
         if quiet or not row.any():

@@ -37,7 +37,7 @@ def least_squares(design: BandDesign) -> np.ndarray:
         raise OptionError(f"taps={design.taps} with least squares: expected an odd number, such as {design.taps + 1}")
     if not design.fits:
         raise OptionError(
-            f"{design.taps} taps need transitions of {design.transition:.4g} Hz, more than there is room for beside "
+            f"{design.taps} taps need transitions of {design.transition:.5g} Hz, more than there is room for beside "
             f"{' and '.join(f'{edge:g}' for edge in design.edges)} Hz: pass more taps, or method window"
         )
     return _firls(design) if design.taps <= FIRLS_TAPS else long_least_squares(design)

@@ -217,7 +217,7 @@ def _per_sample(t60: float, samplerate: float) -> float:
 
 def _checked(h: np.ndarray, level_db: float) -> tuple[np.ndarray, np.ndarray, int]:
     if not -300 <= level_db < 0:
-        raise OptionError(f"a tail down to {level_db} dB: expected a negative number, such as -100")
+        raise OptionError(f"a tail down to {level_db} dB: expected -300 to below 0, such as -100")
     h = np.asarray(h, dtype=np.float64)
     rows = np.atleast_2d(h)
     return h, rows, onset(rows)

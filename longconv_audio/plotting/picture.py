@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longconv_audio.errors import NonFiniteError, OptionError
+from longconv_audio.errors import NonFiniteError, OptionError, UnwritableError
 from longconv_audio.levels import peak
 
 from .frequency_panels import draw_group_delay, draw_magnitude, draw_phase
@@ -120,9 +120,12 @@ def plot(
     Raises:
         OptionError: an argument that makes no sense.
         NonFiniteError: NaN or infinity among the taps.
-        UnwritableError: the picture cannot be written.
+        UnwritableError: the picture cannot be written, or matplotlib is missing.
     """
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UnwritableError(f"{target}: a picture takes matplotlib: pip install matplotlib") from None
 
     format = picture_format(target, format)
     shown, notes = _sounds(sounds)

@@ -104,6 +104,9 @@ def test_refusals(measured):
         (2, "sweep from 14 to 4 Hz", "sweep", "--end", 4, "-o", "new.wav"),
         (2, "duration 'soon'", "sweep", "--seconds", "soon", "-o", "new.wav"),
         (8, "exists", "sweep", "-o", "rec.wav"),
+        # Before any work: what came through a pipe would be lost.
+        (8, "rec.wav: exists", "deconvolve", "nan.wav", "sweep.wav", "-o", "rec.wav"),
+        (8, "rec.wav: exists", "deconvolve", "nan.wav", "sweep.wav", "-o", "new.wav", "--harmonics-output", "rec.wav"),
         (2, "both -", "deconvolve", "-", "-", "-o", "new.wav"),
         (3, "2 channels that sound", "deconvolve", "rec.wav", "one.wav", "-o", "new.wav"),
         (4, "48000 Hz and the sweep at 16000 Hz", "deconvolve", "fast.wav", "sweep.wav", "-o", "new.wav"),

@@ -64,7 +64,7 @@ def test_refusals(folder):
         [
             ["inspect", "ir.npy"],
             ["inspect", "ir.wav", "--rate", 48000],
-            ["inspect", "ir.wav", "--channel", 3],
+            ["inspect", "ir.wav", "--channel", "1,3"],
             ["inspect", "tone.wav", "--channel", 1],
         ],
         cwd=folder,
@@ -72,4 +72,7 @@ def test_refusals(folder):
     for line, words in zip(usage, ["--rate 48000", ".npy and .txt", "has 2", "--as ir"], strict=True):
         assert words in line
     assert "nan.wav: NaN at channel 1" in fail_each(5, [["inspect", "nan.wav"]], cwd=folder)[0]
-    assert "no such file" in fail_each(3, [["inspect", "none.wav"]], cwd=folder)[0]
+    write(folder / "empty.wav", np.zeros((1, 0)))
+    none, empty = fail_each(3, [["inspect", "none.wav"], ["inspect", "empty.wav"]], cwd=folder)
+    assert "no such file" in none
+    assert "empty.wav: holds 0 samples" in empty

@@ -54,15 +54,19 @@ def test_pipes_targets_and_phases(folder):
         "--taps",
         "4000",
     )
-    pipe, array = run_each(
+    (folder / "falling.csv").write_text("30000,-9\n1000,0\n100,3\n")
+    pipe, array, falling = run_each(
         [
             ("invert", "-", "-o", "-", *mixed, "-q"),
             ("invert", "ir.npy", "--rate", RATE, "-o", "c.npy", "--phase", "linear", "--pre-ringing", "-120"),
+            ("invert", "ir.wav", "-o", "f.wav", "--target", "falling.csv", "--taps", "4000"),
         ],
         cwd=folder,
         stdin=(folder / "ir.wav").read_bytes(),
     )
     assert pipe.code == array.code == 0
+    assert falling.lines[0] == "longconv: warning: falling.csv: the frequencies do not rise: sorted"
+    assert "falling.csv: 1 point above half the sample rate" in falling.lines[1]
     assert pipe.stderr == ""
     assert array.lines[0].startswith("longconv: warning: pre-ringing")
     (folder / "pipe.wav").write_bytes(pipe.stdout)

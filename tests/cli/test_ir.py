@@ -89,11 +89,12 @@ def test_tails(folder):
 def test_refusals(folder):
     usage = {
         ("trim", "room.wav", "-o", "x.wav", "--end", "soon"): "noise, none or a number",
-        ("resample", "array.npy", "-o", "x.wav", "--rate", 44_100): "no sample rate",
+        ("resample", "array.npy", "-o", "x.wav", "--rate", 44_100): "pass it with --input-rate",
+        ("resample", "room.wav", "-o", "x.wav"): "no rate: expected",
         ("fade", "room.wav", "-o", "x.wav"): "nothing to do",
         ("fade", "room.wav", "-o", "x.wav", "--t60", "1k=fast"): "band=seconds",
         ("mix", "other.wav", "other.wav", "-o", "x.wav", "--gain", 3): "once for each",
-        ("split", "room.wav", "-o", "x.wav", "-o", "x.wav"): "another file",
+        ("split", "room.wav", "-o", "x.wav", "-o", "x.wav"): "a file for each part",
     }
     lines = fail_each(2, [("ir", *command) for command in usage], cwd=folder)
     for line, words in zip(lines, usage.values(), strict=True):

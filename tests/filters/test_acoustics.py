@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from longconv_audio.filters import octave_bands, room_parameters
-from longconv_audio.filters.acoustics import mean_parameters
+from longconv_audio.filters.acoustics import BandParameters, RoomParameters, mean_parameters
 
 RATE = 48_000
 # Seconds for 60 dB, over more than a decade.
@@ -111,6 +111,12 @@ class TestClean:
             assert abs(band.t20 - 1) < 0.01
             assert abs(band.t30 - 1) < 0.01
             assert abs(band.c80 - 10 * math.log10(math.expm1(0.08 * 6 * math.log(10)))) < 0.1
+
+    def test_warnings_of_a_mean_say_whether_they_are_of_all_channels(self):
+        one, two = "T20: bent", "T30: bent"
+        rows = [BandParameters("1k", 1000.0, warnings=warnings) for warnings in ([one, two], [two])]
+        (band,) = mean_parameters([RoomParameters([row], {}) for row in rows]).bands
+        assert band.warnings == ["T20: bent, in some channels", "T30: bent"]
 
     def test_mid(self):
         (room,) = room_parameters(tones(TIMES, 4.0), RATE)

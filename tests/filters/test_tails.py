@@ -108,7 +108,7 @@ class TestExtend:
         for seed in range(8):
             with pytest.raises(OptionError, match="no decay"):
                 extend(np.random.default_rng(seed).standard_normal(RATE), RATE)
-        for options, words in (({"level_db": 3.0}, "negative"), ({"seconds": -1.0}, "more than 0")):
+        for options, words in (({"level_db": 3.0}, "below 0"), ({"seconds": -1.0}, "more than 0")):
             with pytest.raises(OptionError, match=words):
                 extend(decay(rng, 0.3, 0.5), RATE, **options)
         with pytest.raises(OptionError, match="too low"):

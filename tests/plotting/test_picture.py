@@ -1,6 +1,7 @@
 """Pictures as files: kinds, formats, sizes, names, refusals."""
 
 import os
+import sys
 import tracemalloc
 
 import numpy as np
@@ -260,3 +261,10 @@ def test_amplitudes_have_short_names(tmp_path, monkeypatch, room, level):
     named = {"": 1.0, " (10⁻³)": 1e-3, " (10⁻⁶)": 1e-6, " (10⁻⁹)": 1e-9, " (10⁶)": 1e6}
     scale = named[strip.get_ylabel().removeprefix("Amplitude")]
     assert np.allclose([scale * float(label) for label in labels], strip.get_yticks(), atol=1e-6 * level)
+
+
+def test_a_missing_matplotlib_is_said(tmp_path, monkeypatch, room):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UnwritableError, match="pip install matplotlib"):
+        plot(tmp_path / "a.png", [("room", room, RATE)])
+    assert not os.listdir(tmp_path)
