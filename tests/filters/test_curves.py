@@ -165,6 +165,7 @@ def test_slopes_and_bandwidths():
     assert [read(f"Filter 1: ON {kind} Fc 100 Hz").filters[0].q for kind in ("NO", "LP", "HP")] == pytest.approx(
         [30, 0.5**0.5, 0.5**0.5]
     )
+    assert read("Preamp: -2 dB\nPreamp: -1.5 dB\nFilter 1: ON NO Fc 100 Hz").preamp_db == -3.5
     doubtful = read("Filter 1: ON LS Fc 100 Hz Gain 6 dB Q 0.7\nFilter 2: ON LSC Fc 100 Hz Gain 6 dB Q 0.7")
     assert doubtful.filters[0].frequency == doubtful.filters[1].frequency == 100
     (note,) = doubtful.notes

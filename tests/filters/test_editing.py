@@ -90,3 +90,14 @@ def test_fade():
     assert fade(np.ones(5), 0, 2).shape == (5,)
     with pytest.raises(OptionError):
         fade(np.ones(5), -1)
+
+
+def test_the_noise_takes_over_where_the_last_channel_meets_it(rng):
+    time = np.arange(48_000) / 24_000
+    decays = np.stack([10 ** (-3 * time / t60) * rng.standard_normal(time.size) for t60 in (0.5, 1.0)])
+    noisy = decays + 1e-2 * rng.standard_normal(decays.shape)
+    # 40 dB take two thirds of the reverberation time; the last octave's estimate is some per cent late.
+    assert trim(noisy, 24_000, noise=True)[1].knee / 24_000 == pytest.approx(2 / 3, rel=0.15)
+    assert trim(noisy[0], 24_000, noise=True)[1].knee / 24_000 == pytest.approx(1 / 3, rel=0.15)
+    # Where one channel has no noise, there is no place at which it takes over.
+    assert trim(np.stack([noisy[0], decays[1]]), 24_000, noise=True)[1].knee is None

@@ -150,6 +150,12 @@ def test_a_head_that_turns(tmp_path):
             pair = hrir_at(sofa, azimuth)
             assert np.array_equal(pair.taps, wanted)
             assert (pair.distance, pair.angle) == (pytest.approx(2), pytest.approx(0, abs=1e-6))
+    # The type of what is up is that of the view: above, and seen from a head that looks up itself, ahead.
+    write_sofa(tmp_path / "t.sofa", irs[:1], np.array([[0.0, 90, 1]]))
+    with h5py.File(tmp_path / "t.sofa", "a") as file:
+        file["ListenerView"], file["ListenerUp"] = [[0.0, 30, 1]], [[180.0, 60, 1]]
+        file["ListenerView"].attrs["Type"] = np.bytes_("spherical")
+    assert hrir_at(read_sofa(tmp_path / "t.sofa"), 0, 60).angle == pytest.approx(0, abs=1e-5)
     # On its side: what is up in the room is on its left.
     write_sofa(tmp_path / "t.sofa", irs[:1], np.array([[0.0, 90, 1]]))
     with h5py.File(tmp_path / "t.sofa", "a") as file:
