@@ -60,7 +60,12 @@ def deconvolve(
         str | None, _option("Of the response, lead included.", RESPONSE, show_default="the silence after the sweep")
     ] = None,
     drift: Annotated[
-        str, _option("Of the clocks: auto measures it and takes it out; none; or a number in ppm.", RESPONSE)
+        str,
+        _option(
+            "Of the clocks: auto measures it by repeats of the sweep and takes it out; compactness takes out what "
+            "makes the response to one sweep the most compact; none; or a number in ppm.",
+            RESPONSE,
+        ),
     ] = "auto",
     harmonics: Annotated[int, _option("The highest order of distortion; 1 for none.", RESPONSE)] = 5,
     harmonics_output: Annotated[
@@ -78,9 +83,9 @@ def deconvolve(
 ) -> None:
     """Makes an impulse response of a recorded sweep.
 
-    The sweep is found in the recording, its repeats are averaged, the drift between two clocks is taken out, and
-    harmonic distortion is reported. Levels are true: a wire gives a gain of 1. Of two channels that played and two
-    that recorded come LL, LR, RL, RR, as `apply --ir-channels true-stereo` takes them.
+    The sweep is found in the recording, its repeats are averaged and tell the drift between two clocks, which is taken
+    out, and harmonic distortion is reported. Levels are true: a wire gives a gain of 1. Of two channels that played
+    and two that recorded come LL, LR, RL, RR, as `apply --ir-channels true-stereo` takes them.
 
         longconv deconvolve recording.wav sweep.wav -o ir.wav
     """

@@ -12,7 +12,7 @@ from longconv_audio.levels import to_db
 
 from .clipping import find_clipping
 from .distortion import Distortion, check_orders, harmonic_distortion, harmonic_responses, noise_before
-from .drift import find_drift, on_players_clock
+from .drift import apparent_drift, find_drift, on_players_clock
 from .excitation import Excitation
 from .measurement import Measurement
 from .passes import Passes
@@ -37,6 +37,7 @@ AUDIBLE_DB = 3.0
 # Distortion, in per cent, beyond what amplifiers and loudspeakers can do.
 NO_SWEEP = 100.0
 
+DRIFTS = ("auto", "compactness", "none")
 # Larger drifts, in ppm, are not those of clocks.
 MOST_PPM = 10_000
 
@@ -64,8 +65,10 @@ def deconvolve(
             first sweep would have come with no delay at all, where player and recorder started together.
         lead: in samples; None is five periods of the band's lowest frequency, 0.2 s at the most.
         length: of the responses in samples, lead included; None is what was recorded after the last sweep.
-        drift: "auto" measures the drift of the clocks and takes it out, "none" leaves it, a number is the drift in
-            ppm that is taken out.
+        drift: "auto" measures the drift of the clocks by the repeats of the sweep and takes it out, "compactness" takes
+            out what makes the response to one sweep the most compact, which counts the loudspeaker's own delays as
+            drift, "none" takes out nothing, and a number that many ppm. Of one sweep "auto" only says what it looks
+            like.
         orders: the highest order of harmonics, 1 for none.
 
     Raises:
@@ -92,12 +95,18 @@ def deconvolve(
         for one in find_clipping(recording, samplerate)
     ]
     part, by = 0.0, None
-    if drift not in ("auto", "none"):
+    if drift not in DRIFTS:
         part, by = float(drift) * 1e-6, "given"
         recording = on_players_clock(recording, part)
     passes = Passes(recording, excitation, method)
-    if drift == "auto":
-        part, by, passes = find_drift(recording, passes, method)
+    if drift == "compactness" or (drift == "auto" and passes.repeated):
+        part, by, passes = find_drift(recording, passes, method, "repeats" if drift == "auto" else drift)
+    elif drift == "auto" and (apparent := apparent_drift(passes)) is not None:
+        warnings.append(
+            f"one sweep cannot tell a drift of clocks from the loudspeaker's own delays: it looks like "
+            f"about {apparent * 1e6:+.0f} ppm, and nothing was taken out: measure with --repeats 2, or pass --drift "
+            "compactness if the loudspeaker has none"
+        )
     warnings += _incomplete(passes)
     begin = (passes.direct if align == "direct" else excitation.first) - lead
     clean = passes.direct + passes.tail - begin
@@ -218,13 +227,13 @@ def _check_options(align: str, lead: int, length: int | None, frames: int, drift
             f"--length of {length} samples: expected more than the lead of {lead} samples that it includes, and no "
             f"more than the recording's {frames} behind it"
         )
-    if drift not in ("auto", "none"):
+    if drift not in DRIFTS:
         try:
             ppm = float(drift)
         except (TypeError, ValueError):
             ppm = math.nan
         if not abs(ppm) <= MOST_PPM:
-            raise OptionError(f"--drift {drift}: expected auto, none or ppm from -{MOST_PPM} to {MOST_PPM}")
+            raise OptionError(f"--drift {drift}: expected {', '.join(DRIFTS)} or ppm from -{MOST_PPM} to {MOST_PPM}")
     check_orders(orders)
 
 

@@ -64,6 +64,11 @@ class Passes:
         """Passes that the recording has not to their end."""
         return self.excitation.passes - sum(map(len, self.kept))
 
+    @property
+    def repeated(self) -> bool:
+        """Whether a channel was heard more than once."""
+        return max(map(len, self.kept)) > 1
+
     def each(self, start: int, length: int) -> list[np.ndarray]:
         """A part of the response to each pass.
 

@@ -1,7 +1,10 @@
 """Clocks that differ: by how much, and recordings on the other's clock."""
 
+import re
+
 import numpy as np
 import pytest
+import scipy.signal
 
 from longconv_audio.filters import Sweep, deconvolve
 from longconv_audio.filters.drift import on_players_clock
@@ -28,15 +31,38 @@ def test_drift_between_repeats_is_found_and_taken_out(room, ppm):
 def test_drift_within_one_sweep(room, rng):
     sweep = Sweep(RATE, start=14, end=7000, seconds=6, after=0.7)
     y = drifted(played(sweep, room), 100e-6)
-    found = deconvolve(y + 1e-4 * rng.standard_normal(len(y)), RATE, sweep)
+    found = deconvolve(y + 1e-4 * rng.standard_normal(len(y)), RATE, sweep, drift="compactness")
     assert found.drift_by == "compactness"
     assert abs(found.drift_ppm - 100) < 0.05
     assert error_db(found, room) < -45
     # What is left is a delay of a few thousandths of a sample, which the start of a sweep does not fix any better.
     assert min(error_db(found, room, delay=delay) for delay in np.linspace(-0.005, 0.005, 21)) < -60
     assert error_db(deconvolve(y, RATE, sweep, drift="none"), room) > -10
-    # Equal clocks, and a signal whose schedule is not known: nothing is made up.
-    assert deconvolve(played(sweep, room), RATE, sweep).drift_ppm is None
+    # It is said, and taken out only where that is asked for.
+    found = deconvolve(y, RATE, sweep)
+    assert found.drift_ppm is None
+    (said,) = re.findall(r"looks like about \+(\d+) ppm, and nothing was taken out", " ".join(found.warnings))
+    assert abs(int(said) - 100) <= 10
+    # Equal clocks: nothing is made up.
+    for drift in ("auto", "compactness"):
+        found = deconvolve(played(sweep, room), RATE, sweep, drift=drift)
+        assert found.drift_ppm is None
+        assert not any("drift" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_the_ways_of_a_crossover_are_no_drift(repeats):
+    # Fourth order after Linkwitz and Riley: an all-pass that delays what is low.
+    impulse = np.eye(1, RATE // 4)[0]
+    ways = [scipy.signal.butter(2, 1000, way, fs=RATE, output="sos") for way in ("lowpass", "highpass")]
+    h = sum(scipy.signal.sosfilt(np.concatenate([way, way]), impulse) for way in ways)
+    sweep = Sweep(RATE, start=14, end=7000, seconds=3, after=0.7, repeats=repeats)
+    found = deconvolve(played(sweep, h), RATE, sweep)
+    # The direct sound, by which it is placed, is a few samples late.
+    delay = scipy.signal.correlate(found.taps[0], h).argmax() - (len(h) - 1) - found.lead
+    assert error_db(found, h, delay=delay) < -60
+    assert not found.drift_ppm
+    assert sum("drift of clocks from the loudspeaker's" in warning for warning in found.warnings) == 2 - repeats
 
 
 def test_resampling_to_the_players_clock():
