@@ -135,7 +135,10 @@ def format_of(target) -> str:
     if os.path.exists(path) and not os.path.isfile(path):
         return "WAV"
     known = " ".join(_SUFFIXES)
-    raise OptionError(f"{path}: the suffix {suffix!r} does not say the format: expected one of {known}")
+    raise OptionError(
+        f"{path}: the suffix {suffix!r} does not say the format: expected one of {known}, "
+        "or pass --format to a command that has it"
+    )
 
 
 def _nearest(source: str, names: list[str]) -> str:
