@@ -14,6 +14,7 @@ from .filter_input import Input, Json, Output, Overwrite, Quiet, Rate, Subtype, 
 from .filter_output import write_filter
 
 if TYPE_CHECKING:
+    from longconv_audio.audio_io.impulse import ImpulseResponse
     from longconv_audio.filters.prediction import Correction
 
 
@@ -95,7 +96,11 @@ def invert(
         latency=report.latency_samples,
         facts={"correction": asdict(report)},
         said=[*ir.notes, *_said(report, curve.name if curve else "a flat target")],
-        warnings=[*(curve.warnings(ir.samplerate) if curve else ()), *_warnings(report, pre_ringing)],
+        warnings=[
+            *_no_response(ir),
+            *(curve.warnings(ir.samplerate) if curve else ()),
+            *_warnings(report, pre_ringing),
+        ],
         json=json,
         quiet=quiet,
     )
@@ -120,6 +125,15 @@ def _fraction(text: str) -> float | None:
         return float(below) / float(above) if stroke else 1 / float(above)
     except (ValueError, ZeroDivisionError):
         raise OptionError(f"--smoothing {text}: expected a part of an octave, as in 1/6, or none") from None
+
+
+def _no_response(ir: ImpulseResponse) -> list[str]:
+    """Music and noise can be inverted, too, and nothing would be corrected."""
+    from longconv_audio.filters.inspection import kind_of
+
+    if kind_of(ir.taps, ir.samplerate) == "ir":
+        return []
+    return [f"{ir.name}: its energy does not come soon after its onset: is it an impulse response?"]
 
 
 def _warnings(report: Correction, limit: float) -> list[str]:

@@ -90,3 +90,9 @@ def test_refusals(folder):
         assert words in line
     assert "two or more" in fail_each(3, [("invert", "ir.wav", "-o", "c.wav", "--target", "one.csv")], cwd=folder)[0]
     assert "exists" in fail_each(8, [("invert", "ir.wav", "-o", "old.wav")], cwd=folder)[0]
+
+
+def test_what_does_not_decay_is_said(folder, rng):
+    write(folder / "noise.wav", 0.1 * rng.standard_normal((1, 2 * RATE)))
+    result = succeed("invert", "noise.wav", "-o", "c.npy", "--taps", "1024", cwd=folder)
+    assert "noise.wav: its energy does not come soon after its onset: is it an impulse response?" in result.stderr
