@@ -46,14 +46,16 @@ def test_binaural_and_its_filter(tmp_path, rng):
     write_sphere(tmp_path / "ears.sofa")
     x = 0.1 * noise(rng, 6, 3000)
     write(tmp_path / "in.wav", x)
-    played, filtered = run_each(
+    given = ("binaural", "--hrir", "ears.sofa", "--layout", "5.1", "--filter-only")
+    played, nearest, filtered = run_each(
         [
             ("binaural", "in.wav", "--hrir", "ears.sofa", "-o", "-", "--lfe", "-6"),
-            ("binaural", "--hrir", "ears.sofa", "--layout", "5.1", "--filter-only", "-o", "f.toml", "--lfe", "-6"),
+            (*given, "-o", "n.toml", "--lfe", "-6", "--nearest"),
+            (*given, "-o", "f.toml", "--lfe", "-6"),
         ],
         cwd=tmp_path,
     )
-    assert (played.code, filtered.code) == (0, 0), (played.stderr, filtered.stderr)
+    assert (played.code, nearest.code, filtered.code) == (0, 0, 0), (played.stderr, nearest.stderr, filtered.stderr)
     wanted = through(x, dense(read_loudspeakers(tmp_path / "ears.sofa", "5.1", lfe=-6.0)[0]))
     samples, rate = soundfile.read(io.BytesIO(played.stdout))
     assert rate == 48_000
@@ -63,6 +65,12 @@ def test_binaural_and_its_filter(tmp_path, rng):
     assert "f.toml and f.wav: 6 to 2 channels" in filtered.lines[-1]
     succeed("apply", "in.wav", "f.toml", "-o", "again.wav", cwd=tmp_path)
     assert snr(read(tmp_path / "again.wav"), wanted) > 110
+    succeed("apply", "in.wav", "n.toml", "-o", "nearest.wav", cwd=tmp_path)
+    other = through(x, dense(read_loudspeakers(tmp_path / "ears.sofa", "5.1", lfe=-6.0, interpolate=False)[0]))
+    heard = read(tmp_path / "nearest.wav")
+    assert snr(heard, other[:, : heard.shape[1]]) > 110
+    size = min(other.shape[1], wanted.shape[1])
+    assert snr(wanted[:, :size], other[:, :size]) < 60
 
 
 def test_refusals(tmp_path, rng):

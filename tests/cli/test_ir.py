@@ -31,18 +31,20 @@ def done(folder, *commands, **options):
 
 
 def test_one(folder):
-    trimmed, levelled, resampled, minimum = done(
+    trimmed, levelled, resampled, minimum, _ = done(
         folder,
         ("trim", "room.wav", "-o", "trimmed.wav", "--preroll", "48s", "--fade-out", "10ms", "--json"),
         ("normalize", "array.npy", "--rate", RATE, "-o", "level.npy", "--kind", "l1", "--level", "-6"),
         ("resample", "other.wav", "-o", "fast.wav", "--rate", 96_000, "--json"),
         ("minphase", "-", "-o", "-", "-q"),
+        ("trim", "room.wav", "-o", "whole.npy", "--onset", "none", "--end", "none"),
         stdin=(folder / "other.wav").read_bytes(),
     )
     report = json.loads(trimmed.stdout)
     assert report["trim"]["start"] == 952
     assert report["trim"]["end"] == pytest.approx(1000 + 0.6 * RATE, rel=0.1)
     assert np.array_equal(read(folder / "trimmed.wav")[:, :20_000], read(folder / "room.wav")[:, 952:20_952])
+    assert np.load(folder / "whole.npy").shape == (2, RATE + 1000)
     assert np.abs(np.load(folder / "level.npy")).sum(axis=1).max() == pytest.approx(10 ** (-6 / 20))
     assert "l1 set to -6 dB" in levelled.stderr
     assert json.loads(resampled.stdout)["origin"] > 0

@@ -91,9 +91,12 @@ def test_mixed_phase_comes_out_as_a_delayed_pulse():
 
 def test_pre_ringing_stays_below_its_limit_at_any_polarity():
     h = -allpass(SPEAKER, 80, 1)
-    for limit in (-30.0, -50.0):
-        correction, report = invert(h, RATE, smoothing=None, max_boost=20, phase="mixed", pre_ringing=limit)
-        early = correction[: report.latency_samples - round(0.005 * RATE)]
+    for limit, seconds in ((-30.0, 0.005), (-50.0, 0.005), (-30.0, 0.002)):
+        correction, report = invert(
+            h, RATE, smoothing=None, max_boost=20, phase="mixed", pre_ringing=limit, pre_ringing_time=seconds
+        )
+        assert report.pre_ringing_ms == pytest.approx(1000 * seconds)
+        early = correction[: report.latency_samples - round(seconds * RATE)]
         assert report.pre_ringing_db == pytest.approx(10 * np.log10(np.sum(early**2) / np.sum(correction**2)))
         assert limit - 20 < report.pre_ringing_db <= limit
         assert deviation(h, correction) < 0.1
